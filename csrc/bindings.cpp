@@ -1,0 +1,860 @@
+// Python's view of the kernels, written once for every back end: each row checks shapes, then submits.
+#include "array.h"
+#include "kernels.h"
+#include "python_array.h"
+#include "submit.h"
+
+#include <pybind11/native_enum.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace minidl {
+namespace {
+
+// A kernel's two table entries, its name and its maths.
+template <typename F, typename D>
+struct Entry {
+  const char* name;
+  const char* maths;
+  F Kernels<float>::* f32;
+  D Kernels<double>::* f64;
+};
+
+namespace maths {
+#define KERNEL(name, parameters, text) constexpr const char* name = text;
+#include "kernels.def"
+#undef KERNEL
+}  // namespace maths
+
+#define ENTRY(name) \
+  Entry { #name, maths::name, &Kernels<float>::name, &Kernels<double>::name }
+#define ARRAYS(kernel, ...) name_arrays(#kernel, #__VA_ARGS__, __VA_ARGS__)
+
+template <typename F, typename D, typename... Arguments>
+void run(const Entry<F, D>& entry, DType dtype, const Arguments&... arguments) {
+  if (dtype == DType::float32)
+    submit(active_kernels<float>().*entry.f32, arguments...);
+  else if (dtype == DType::float64)
+    submit(active_kernels<double>().*entry.f64, arguments...);
+  else
+    throw DTypeError(std::string(entry.name) + "(): arrays must be float32 or float64, got " + dtype_name(dtype));
+}
+
+// The strides of the operands over out's shape, with size-1 dimensions dropped and adjacent ones merged where every
+// operand allows it.
+template <int operands>
+Strided<operands> broadcast_layout(const Array& out, const Array* const (&arrays)[operands]) {
+  Strided<operands> layout{};
+  int64_t strides[operands];
+  for (int axis = 0; axis < out.dims; ++axis) {
+    int64_t extent = out.shape[axis];
+    for (int a = 0; a < operands; ++a) {
+      const Array& array = *arrays[a];
+      int own = axis - (out.dims - array.dims);
+      bool repeats = own < 0 || array.shape[own] == 1;
+      if (own >= 0 && !repeats && array.shape[own] != extent)
+        array.fail("broadcast to out's shape " + out.shape_text());
+      strides[a] = repeats ? 0 : array.strides_bytes[own] / array.itemsize;
+      if (!repeats && array.strides_bytes[own] % array.itemsize != 0) array.fail("have strides of whole elements");
+    }
+    if (extent == 1) continue;
+    bool merges = layout.dims > 0;
+    for (int a = 0; a < operands && merges; ++a)
+      merges = layout.strides[a][layout.dims - 1] == strides[a] * extent;
+    if (!merges && layout.dims == max_dims) out.fail("have at most " + std::to_string(max_dims) + " dimensions");
+    if (!merges) layout.shape[layout.dims++] = 1;
+    layout.shape[layout.dims - 1] *= extent;
+    for (int a = 0; a < operands; ++a) layout.strides[a][layout.dims - 1] = strides[a];
+  }
+  for (const Array* array : arrays) {
+    require_given(*array);
+    if (array->dims > out.dims) array->fail("broadcast to out's shape " + out.shape_text());
+  }
+  return layout;
+}
+
+int64_t product(const Array& a, int begin, int end) {
+  int64_t result = 1;
+  for (int axis = begin; axis < end; ++axis) result *= a.shape[axis];
+  return result;
+}
+
+// x seen as outer x channels x inner, the channels being axis 1 (or 0 of a vector).
+struct Channels {
+  int64_t outer, channels, inner;
+};
+Channels channels_of(const Array& x) {
+  require_given(x);
+  if (x.dims == 0) return {1, 1, 1};
+  if (x.dims == 1) return {1, x[0], 1};
+  return {x[0], x[1], product(x, 2, x.dims)};
+}
+
+// ---- families of rows with one shape
+
+// out[i] = f(x[i]), with the scalars that follow size
+template <typename F, typename D, typename... Scalars>
+void define_unary(py::module_& m, Entry<F, D> entry, const Scalars&... scalar_names) {
+  auto body = [entry](Array x, Array out, auto... scalars) {
+    name_arrays(entry.name, "x, out", x, out);
+    require_same_shape(x, out);
+    run(entry, x.dtype, x, out, x.size(), scalars...);
+  };
+  auto define = [&]<typename... S>(void (*)(S...)) {
+    m.def(entry.name, [body](Array x, Array out, S... scalars) { body(x, out, scalars...); }, entry.maths, "x"_a,
+          "out"_a, scalar_names...);
+  };
+  if constexpr (sizeof...(Scalars) == 0) define((void (*)()) nullptr);
+  if constexpr (sizeof...(Scalars) == 1) define((void (*)(double)) nullptr);
+  if constexpr (sizeof...(Scalars) == 2) define((void (*)(double, double)) nullptr);
+}
+
+// grad_x[i] = grad_out[i] * f'(saved[i]); saved is x or out, as the row says
+template <typename F, typename D, typename... Scalars>
+void define_unary_backward(py::module_& m, Entry<F, D> entry, const char* saved_name, const Scalars&... scalar_names) {
+  auto names = std::make_shared<std::string>(std::string(saved_name) + ", grad_out, grad_x");
+  auto body = [entry, names](Array saved, Array grad_out, Array grad_x, auto... scalars) {
+    name_arrays(entry.name, names->c_str(), saved, grad_out, grad_x);
+    require_same_shape(saved, grad_out);
+    require_same_shape(saved, grad_x);
+    run(entry, saved.dtype, saved, grad_out, grad_x, saved.size(), scalars...);
+  };
+  auto define = [&]<typename... S>(void (*)(S...)) {
+    m.def(
+        entry.name, [body](Array saved, Array grad_out, Array grad_x, S... scalars) { body(saved, grad_out, grad_x, scalars...); },
+        entry.maths, py::arg(saved_name), "grad_out"_a, "grad_x"_a, scalar_names...);
+  };
+  if constexpr (sizeof...(Scalars) == 0) define((void (*)()) nullptr);
+  if constexpr (sizeof...(Scalars) == 1) define((void (*)(double)) nullptr);
+  if constexpr (sizeof...(Scalars) == 2) define((void (*)(double, double)) nullptr);
+}
+
+template <typename F, typename D>
+void define_binary(py::module_& m, Entry<F, D> entry) {
+  m.def(
+      entry.name,
+      [entry](Array a, Array b, Array out) {
+        name_arrays(entry.name, "a, b, out", a, b, out);
+        require_given(out);
+        auto layout = broadcast_layout<2>(out, {&a, &b});
+        run(entry, out.dtype, AnyLayout{a}, AnyLayout{b}, out, layout);
+      },
+      entry.maths, "a"_a, "b"_a, "out"_a);
+}
+
+void bind_elementwise(py::module_& m) {
+  define_unary(m, ENTRY(negative_forward));
+  define_unary(m, ENTRY(absolute_forward));
+  define_unary(m, ENTRY(square_forward));
+  define_unary(m, ENTRY(reciprocal_forward));
+  define_unary(m, ENTRY(sqrt_forward));
+  define_unary(m, ENTRY(rsqrt_forward));
+  define_unary(m, ENTRY(exp_forward));
+  define_unary(m, ENTRY(expm1_forward));
+  define_unary(m, ENTRY(log_forward));
+  define_unary(m, ENTRY(log1p_forward));
+  define_unary(m, ENTRY(erf_forward));
+  define_unary(m, ENTRY(affine_forward), "scale"_a, "shift"_a);
+  define_unary(m, ENTRY(clamp_forward), "min"_a, "max"_a);
+  define_unary(m, ENTRY(add_scaled), "scale"_a);
+  define_binary(m, ENTRY(add_forward));
+  define_binary(m, ENTRY(subtract_forward));
+  define_binary(m, ENTRY(multiply_forward));
+  define_binary(m, ENTRY(divide_forward));
+  define_binary(m, ENTRY(power_forward));
+  define_binary(m, ENTRY(maximum_forward));
+  define_binary(m, ENTRY(minimum_forward));
+  m.def(
+      "where_forward",
+      [](Array condition, Array a, Array b, Array out) {
+        ARRAYS(where_forward, condition, a, b, out);
+        require_given(out);
+        auto layout = broadcast_layout<3>(out, {&condition, &a, &b});
+        run(ENTRY(where_forward), out.dtype, AnyLayout{condition}, AnyLayout{a}, AnyLayout{b}, out, layout);
+      },
+      maths::where_forward, "condition"_a, "a"_a, "b"_a, "out"_a);
+  m.def(
+      "fill",
+      [](Array out, double value) {
+        ARRAYS(fill, out);
+        require_given(out);
+        run(ENTRY(fill), out.dtype, out, out.size(), value);
+      },
+      maths::fill, "out"_a, "value"_a);
+  m.def(
+      "copy_strided",
+      [](Array x, Array out) {
+        ARRAYS(copy_strided, x, out);
+        require_given(out);
+        auto layout = broadcast_layout<1>(out, {&x});
+        run(ENTRY(copy_strided), out.dtype, AnyLayout{x}, out, layout);
+      },
+      maths::copy_strided, "x"_a, "out"_a);
+  m.def(
+      "transpose",
+      [](Array x, Array out) {
+        ARRAYS(transpose, x, out);
+        require_given(x);
+        if (x.dims < 2) x.fail("have at least 2 dimensions");
+        require_dims(out, x.dims);
+        int64_t batch = product(x, 0, x.dims - 2);
+        if (product(out, 0, out.dims - 2) != batch || out[-2] != x[-1] || out[-1] != x[-2])
+          out.fail("have x's shape " + x.shape_text() + " with the last two exchanged");
+        run(ENTRY(transpose), x.dtype, x, out, batch, x[-2], x[-1]);
+      },
+      maths::transpose, "x"_a, "out"_a);
+  m.def(
+      "gather_rows",
+      [](Array x, Array index, Array out) {
+        ARRAYS(gather_rows, x, index, out);
+        require_dims(x, 2);
+        require_dims(index, 1);
+        require_shape(out, {index[0], x[1]});
+        run(ENTRY(gather_rows), out.dtype, x, index, out, index[0], x[0], x[1]);
+      },
+      maths::gather_rows, "x"_a, "index"_a, "out"_a);
+  m.def(
+      "gather_rows_uint8",
+      [](Array x, Array index, Array out, double scale, double shift) {
+        ARRAYS(gather_rows_uint8, x, index, out);
+        require_dims(x, 2);
+        require_dims(index, 1);
+        require_shape(out, {index[0], x[1]});
+        run(ENTRY(gather_rows_uint8), out.dtype, x, index, out, index[0], x[0], x[1], scale, shift);
+      },
+      maths::gather_rows_uint8, "x"_a, "index"_a, "out"_a, "scale"_a, "shift"_a);
+}
+
+void bind_activation(py::module_& m) {
+  define_unary(m, ENTRY(relu_forward));
+  define_unary_backward(m, ENTRY(relu_backward), "out");
+  define_unary(m, ENTRY(leaky_relu_forward), "negative_slope"_a);
+  define_unary_backward(m, ENTRY(leaky_relu_backward), "x", "negative_slope"_a);
+  define_unary(m, ENTRY(elu_forward), "alpha"_a);
+  define_unary_backward(m, ENTRY(elu_backward), "x", "alpha"_a);
+  define_unary(m, ENTRY(selu_forward));
+  define_unary_backward(m, ENTRY(selu_backward), "x");
+  define_unary(m, ENTRY(celu_forward), "alpha"_a);
+  define_unary_backward(m, ENTRY(celu_backward), "x", "alpha"_a);
+  define_unary(m, ENTRY(gelu_forward));
+  define_unary_backward(m, ENTRY(gelu_backward), "x");
+  define_unary(m, ENTRY(gelu_tanh_forward));
+  define_unary_backward(m, ENTRY(gelu_tanh_backward), "x");
+  define_unary(m, ENTRY(silu_forward));
+  define_unary_backward(m, ENTRY(silu_backward), "x");
+  define_unary(m, ENTRY(mish_forward));
+  define_unary_backward(m, ENTRY(mish_backward), "x");
+  define_unary(m, ENTRY(softplus_forward), "beta"_a, "threshold"_a);
+  define_unary_backward(m, ENTRY(softplus_backward), "x", "beta"_a, "threshold"_a);
+  define_unary(m, ENTRY(softsign_forward));
+  define_unary_backward(m, ENTRY(softsign_backward), "x");
+  define_unary(m, ENTRY(sigmoid_forward));
+  define_unary_backward(m, ENTRY(sigmoid_backward), "out");
+  define_unary(m, ENTRY(logsigmoid_forward));
+  define_unary_backward(m, ENTRY(logsigmoid_backward), "x");
+  define_unary(m, ENTRY(tanh_forward));
+  define_unary_backward(m, ENTRY(tanh_backward), "out");
+  define_unary(m, ENTRY(hardtanh_forward), "min"_a, "max"_a);
+  define_unary_backward(m, ENTRY(hardtanh_backward), "x", "min"_a, "max"_a);
+  m.def(
+      "prelu_forward",
+      [](Array x, Array weight, Array out) {
+        ARRAYS(prelu_forward, x, weight, out);
+        require_same_shape(x, out);
+        require_dims(weight, 1);
+        Channels c = weight[0] == 1 ? Channels{1, 1, x.size()} : channels_of(x);
+        require_shape(weight, {c.channels});
+        run(ENTRY(prelu_forward), x.dtype, x, weight, out, c.outer, c.channels, c.inner);
+      },
+      maths::prelu_forward, "x"_a, "weight"_a, "out"_a);
+  m.def(
+      "prelu_backward",
+      [](Array x, Array weight, Array grad_out, Array grad_x, Array grad_weight) {
+        ARRAYS(prelu_backward, x, weight, grad_out, grad_x, grad_weight);
+        require_same_shape(x, grad_out);
+        require_same_shape(x, grad_x);
+        require_dims(weight, 1);
+        require_same_shape(weight, grad_weight);
+        Channels c = weight[0] == 1 ? Channels{1, 1, x.size()} : channels_of(x);
+        require_shape(weight, {c.channels});
+        run(ENTRY(prelu_backward), x.dtype, x, weight, grad_out, grad_x, grad_weight, c.outer, c.channels, c.inner);
+      },
+      maths::prelu_backward, "x"_a, "weight"_a, "grad_out"_a, "grad_x"_a, "grad_weight"_a);
+}
+
+void bind_matmul(py::module_& m) {
+  m.def(
+      "matmul",
+      [](Array a, Array b, Array out, bool transpose_a, bool transpose_b, bool accumulate) {
+        ARRAYS(matmul, a, b, out);
+        require_given(a);
+        require_given(b);
+        require_given(out);
+        for (const Array* x : {&a, &b, &out})
+          if (x->dims < 2 || x->dims > 3) x->fail("have 2 or 3 dimensions");
+        int64_t batch = out.dims == 3 ? out[0] : 1;
+        for (const Array* x : {&a, &b})
+          if (x->dims == 3 && x->shape[0] != batch && x->shape[0] != 1)
+            x->fail("have out's batch size " + std::to_string(batch) + ", or 1, or none");
+        int64_t m = transpose_a ? a[-1] : a[-2], k = transpose_a ? a[-2] : a[-1];
+        int64_t n = transpose_b ? b[-2] : b[-1], k_of_b = transpose_b ? b[-1] : b[-2];
+        if (k != k_of_b)
+          b.fail("have " + std::to_string(k) + (transpose_b ? " columns" : " rows") + " to match a's shape " +
+                 a.shape_text());
+        if (out[-2] != m || out[-1] != n)
+          out.fail("end in " + std::to_string(m) + " x " + std::to_string(n));
+        auto batch_stride = [](const Array& x) { return x.dims == 3 && x[0] > 1 ? x[1] * x[2] : 0; };
+        run(ENTRY(matmul), out.dtype, a, b, out, batch, m, n, k, batch_stride(a), batch_stride(b), transpose_a,
+            transpose_b, accumulate);
+      },
+      maths::matmul, "a"_a, "b"_a, "out"_a, "transpose_a"_a = false, "transpose_b"_a = false, "accumulate"_a = false);
+  m.def(
+      "linear_forward",
+      [](Array x, Array weight, Array bias, Array out, Activation activation) {
+        ARRAYS(linear_forward, x, weight, bias, out);
+        require_dims(x, 2);
+        require_dims(weight, 2);
+        int64_t rows = x[0], in_features = x[1], out_features = weight[0];
+        require_shape(weight, {out_features, in_features});
+        require_shape(bias, {out_features});
+        require_given(out);
+        require_shape(out, {rows, out_features});
+        run(ENTRY(linear_forward), x.dtype, x, weight, bias, out, rows, in_features, out_features, activation);
+      },
+      maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = Activation::none);
+  m.def(
+      "linear_backward_input",
+      [](Array grad_out, Array weight, Array grad_x) {
+        ARRAYS(linear_backward_input, grad_out, weight, grad_x);
+        require_dims(grad_out, 2);
+        require_dims(weight, 2);
+        require_shape(weight, {grad_out[1], weight[1]});
+        require_given(grad_x);
+        require_shape(grad_x, {grad_out[0], weight[1]});
+        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, grad_x, grad_out[0], weight[1], weight[0]);
+      },
+      maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a);
+  m.def(
+      "linear_backward_weight",
+      [](Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {
+        ARRAYS(linear_backward_weight, grad_out, x, grad_weight, grad_bias);
+        require_dims(grad_out, 2);
+        require_dims(x, 2);
+        require_shape(x, {grad_out[0], x[1]});
+        require_given(grad_weight);
+        require_shape(grad_weight, {grad_out[1], x[1]});
+        require_shape(grad_bias, {grad_out[1]});
+        run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, x[0], x[1],
+            grad_out[1], accumulate);
+      },
+      maths::linear_backward_weight, "grad_out"_a, "x"_a, "grad_weight"_a, "grad_bias"_a, "accumulate"_a = false);
+}
+
+// Reductions see x as outer x reduced x inner: three dimensions, or fewer with the missing ones 1.
+struct Reduced {
+  int64_t outer, reduced, inner;
+};
+Reduced reduced_of(const Array& x) {
+  require_dims(x, 3);
+  return {x[0], x[1], x[2]};
+}
+
+void bind_reduction(py::module_& m) {
+  m.def(
+      "sum_forward",
+      [](Array x, Array out, double scale) {
+        ARRAYS(sum_forward, x, out);
+        Reduced r = reduced_of(x);
+        require_size(out, r.outer * r.inner);
+        run(ENTRY(sum_forward), x.dtype, x, out, r.outer, r.reduced, r.inner, scale);
+      },
+      maths::sum_forward, "x"_a, "out"_a, "scale"_a = 1.0);
+  auto define_extreme = [&m](auto entry) {
+    m.def(
+        entry.name,
+        [entry](Array x, Array out, Array index) {
+          name_arrays(entry.name, "x, out, index", x, out, index);
+          Reduced r = reduced_of(x);
+          if (r.reduced == 0 && r.outer * r.inner > 0) x.fail("have at least 1 element to reduce");
+          if (out.is_given) require_size(out, r.outer * r.inner);
+          if (index.is_given) require_size(index, r.outer * r.inner);
+          run(entry, x.dtype, x, out, index, r.outer, r.reduced, r.inner);
+        },
+        entry.maths, "x"_a, "out"_a, "index"_a = py::none());
+  };
+  define_extreme(ENTRY(max_forward));
+  define_extreme(ENTRY(min_forward));
+  m.def(
+      "var_forward",
+      [](Array x, Array mean, Array out, double correction) {
+        ARRAYS(var_forward, x, mean, out);
+        Reduced r = reduced_of(x);
+        if (mean.is_given) require_size(mean, r.outer * r.inner);
+        require_size(out, r.outer * r.inner);
+        run(ENTRY(var_forward), x.dtype, x, mean, out, r.outer, r.reduced, r.inner, correction);
+      },
+      maths::var_forward, "x"_a, "mean"_a, "out"_a, "correction"_a = 1.0);
+}
+
+void bind_softmax(py::module_& m) {
+  auto define_forward = [&m](auto entry) {
+    m.def(
+        entry.name,
+        [entry](Array x, Array out) {
+          name_arrays(entry.name, "x, out", x, out);
+          require_dims(x, 2);
+          require_same_shape(x, out);
+          run(entry, x.dtype, x, out, x[0], x[1]);
+        },
+        entry.maths, "x"_a, "out"_a);
+  };
+  auto define_backward = [&m](auto entry) {
+    m.def(
+        entry.name,
+        [entry](Array out, Array grad_out, Array grad_x) {
+          name_arrays(entry.name, "out, grad_out, grad_x", out, grad_out, grad_x);
+          require_dims(out, 2);
+          require_same_shape(out, grad_out);
+          require_same_shape(out, grad_x);
+          run(entry, out.dtype, out, grad_out, grad_x, out[0], out[1]);
+        },
+        entry.maths, "out"_a, "grad_out"_a, "grad_x"_a);
+  };
+  define_forward(ENTRY(softmax_forward));
+  define_backward(ENTRY(softmax_backward));
+  define_forward(ENTRY(log_softmax_forward));
+  define_backward(ENTRY(log_softmax_backward));
+  m.def(
+      "logsumexp_forward",
+      [](Array x, Array out) {
+        ARRAYS(logsumexp_forward, x, out);
+        require_dims(x, 2);
+        require_size(out, x[0]);
+        run(ENTRY(logsumexp_forward), x.dtype, x, out, x[0], x[1]);
+      },
+      maths::logsumexp_forward, "x"_a, "out"_a);
+  m.def(
+      "logsumexp_backward",
+      [](Array x, Array out, Array grad_out, Array grad_x) {
+        ARRAYS(logsumexp_backward, x, out, grad_out, grad_x);
+        require_dims(x, 2);
+        require_size(out, x[0]);
+        require_size(grad_out, x[0]);
+        require_same_shape(x, grad_x);
+        run(ENTRY(logsumexp_backward), x.dtype, x, out, grad_out, grad_x, x[0], x[1]);
+      },
+      maths::logsumexp_backward, "x"_a, "out"_a, "grad_out"_a, "grad_x"_a);
+}
+
+void bind_loss(py::module_& m) {
+  m.def(
+      "cross_entropy_forward",
+      [](Array logits, Array labels, Array class_weight, Array loss, Array grad_logits, int64_t ignore_index,
+         double label_smoothing, Reduction reduction) {
+        ARRAYS(cross_entropy_forward, logits, labels, class_weight, loss, grad_logits);
+        require_dims(logits, 2);
+        require_given(labels);
+        require_shape(labels, {logits[0]});
+        require_shape(class_weight, {logits[1]});
+        require_size(loss, reduction == Reduction::none ? logits[0] : 1);
+        if (grad_logits.is_given) require_same_shape(logits, grad_logits);
+        require_labels(labels, logits[1], ignore_index);
+        run(ENTRY(cross_entropy_forward), logits.dtype, logits, labels, class_weight, loss, grad_logits, logits[0],
+            logits[1], ignore_index, label_smoothing, reduction);
+      },
+      maths::cross_entropy_forward, "logits"_a, "labels"_a, "class_weight"_a, "loss"_a, "grad_logits"_a,
+      "ignore_index"_a = -100, "label_smoothing"_a = 0.0, "reduction"_a = Reduction::mean);
+  auto define_forward = [&m](auto entry, const char* x_name, auto... scalar_name) {
+    auto names = std::make_shared<std::string>(std::string(x_name) + ", target, loss");
+    auto body = [entry, names](Array x, Array target, Array loss, Reduction reduction, auto... scalar) {
+      name_arrays(entry.name, names->c_str(), x, target, loss);
+      require_same_shape(x, target);
+      require_size(loss, reduction == Reduction::none ? x.size() : 1);
+      run(entry, x.dtype, x, target, loss, x.size(), reduction, scalar...);
+    };
+    if constexpr (sizeof...(scalar_name) == 0)
+      m.def(
+          entry.name, [body](Array x, Array target, Array loss, Reduction r) { body(x, target, loss, r); },
+          entry.maths, py::arg(x_name), "target"_a, "loss"_a, "reduction"_a);
+    else
+      m.def(
+          entry.name,
+          [body](Array x, Array target, Array loss, Reduction r, double scalar) { body(x, target, loss, r, scalar); },
+          entry.maths, py::arg(x_name), "target"_a, "loss"_a, "reduction"_a, scalar_name...);
+  };
+  auto define_backward = [&m](auto entry, const char* x_name, auto... scalar_name) {
+    auto names = std::make_shared<std::string>(std::string(x_name) + ", target, grad_out, grad_" + x_name);
+    auto body = [entry, names](Array x, Array target, Array grad_out, Array grad_x, Reduction reduction,
+                               auto... scalar) {
+      name_arrays(entry.name, names->c_str(), x, target, grad_out, grad_x);
+      require_same_shape(x, target);
+      require_size(grad_out, reduction == Reduction::none ? x.size() : 1);
+      require_same_shape(x, grad_x);
+      run(entry, x.dtype, x, target, grad_out, grad_x, x.size(), reduction, scalar...);
+    };
+    if constexpr (sizeof...(scalar_name) == 0)
+      m.def(
+          entry.name,
+          [body](Array x, Array target, Array g, Array grad_x, Reduction r) { body(x, target, g, grad_x, r); },
+          entry.maths, py::arg(x_name), "target"_a, "grad_out"_a, "grad_x"_a, "reduction"_a);
+    else
+      m.def(
+          entry.name,
+          [body](Array x, Array target, Array g, Array grad_x, Reduction r, double scalar) {
+            body(x, target, g, grad_x, r, scalar);
+          },
+          entry.maths, py::arg(x_name), "target"_a, "grad_out"_a, "grad_x"_a, "reduction"_a, scalar_name...);
+  };
+  define_forward(ENTRY(bce_forward), "probs");
+  define_backward(ENTRY(bce_backward), "probs");
+  define_forward(ENTRY(bce_with_logits_forward), "logits");
+  define_backward(ENTRY(bce_with_logits_backward), "logits");
+  define_forward(ENTRY(mse_forward), "x");
+  define_backward(ENTRY(mse_backward), "x");
+  define_forward(ENTRY(l1_forward), "x");
+  define_backward(ENTRY(l1_backward), "x");
+  define_forward(ENTRY(smooth_l1_forward), "x", "beta"_a);
+  define_backward(ENTRY(smooth_l1_backward), "x", "beta"_a);
+  define_forward(ENTRY(huber_forward), "x", "delta"_a);
+  define_backward(ENTRY(huber_backward), "x", "delta"_a);
+}
+
+void bind_normalization(py::module_& m) {
+  m.def(
+      "batch_norm_forward_training",
+      [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, Array mean,
+         Array inv_std, double momentum, double eps) {
+        ARRAYS(batch_norm_forward_training, x, weight, bias, running_mean, running_var, out, mean, inv_std);
+        Channels c = channels_of(x);
+        for (const Array* a : {&weight, &bias, &running_mean, &running_var, &mean, &inv_std})
+          require_shape(*a, {c.channels});
+        require_given(mean);
+        require_given(inv_std);
+        require_same_shape(x, out);
+        run(ENTRY(batch_norm_forward_training), x.dtype, x, weight, bias, running_mean, running_var, out, mean,
+            inv_std, c.outer, c.channels, c.inner, momentum, eps);
+      },
+      maths::batch_norm_forward_training, "x"_a, "weight"_a, "bias"_a, "running_mean"_a, "running_var"_a, "out"_a,
+      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a);
+  m.def(
+      "batch_norm_forward_evaluation",
+      [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, double eps) {
+        ARRAYS(batch_norm_forward_evaluation, x, weight, bias, running_mean, running_var, out);
+        Channels c = channels_of(x);
+        for (const Array* a : {&weight, &bias, &running_mean, &running_var}) require_shape(*a, {c.channels});
+        require_given(running_mean);
+        require_given(running_var);
+        require_same_shape(x, out);
+        run(ENTRY(batch_norm_forward_evaluation), x.dtype, x, weight, bias, running_mean, running_var, out, c.outer,
+            c.channels, c.inner, eps);
+      },
+      maths::batch_norm_forward_evaluation, "x"_a, "weight"_a, "bias"_a, "running_mean"_a, "running_var"_a, "out"_a,
+      "eps"_a);
+  m.def(
+      "batch_norm_backward",
+      [](Array x, Array weight, Array mean, Array inv_std, Array grad_out, Array grad_x, Array grad_weight,
+         Array grad_bias) {
+        ARRAYS(batch_norm_backward, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias);
+        Channels c = channels_of(x);
+        for (const Array* a : {&weight, &mean, &inv_std, &grad_weight, &grad_bias}) require_shape(*a, {c.channels});
+        require_given(mean);
+        require_given(inv_std);
+        require_same_shape(x, grad_out);
+        if (grad_x.is_given) require_same_shape(x, grad_x);
+        run(ENTRY(batch_norm_backward), x.dtype, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias,
+            c.outer, c.channels, c.inner);
+      },
+      maths::batch_norm_backward, "x"_a, "weight"_a, "mean"_a, "inv_std"_a, "grad_out"_a, "grad_x"_a, "grad_weight"_a,
+      "grad_bias"_a);
+  m.def(
+      "layer_norm_forward",
+      [](Array x, Array weight, Array bias, Array out, Array mean, Array inv_std, double eps) {
+        ARRAYS(layer_norm_forward, x, weight, bias, out, mean, inv_std);
+        require_dims(x, 2);
+        for (const Array* a : {&weight, &bias}) require_shape(*a, {x[1]});
+        require_same_shape(x, out);
+        require_size(mean, x[0]);
+        require_size(inv_std, x[0]);
+        run(ENTRY(layer_norm_forward), x.dtype, x, weight, bias, out, mean, inv_std, x[0], x[1], eps);
+      },
+      maths::layer_norm_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "mean"_a, "inv_std"_a, "eps"_a);
+  m.def(
+      "layer_norm_backward",
+      [](Array x, Array weight, Array mean, Array inv_std, Array grad_out, Array grad_x, Array grad_weight,
+         Array grad_bias) {
+        ARRAYS(layer_norm_backward, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias);
+        require_dims(x, 2);
+        for (const Array* a : {&weight, &grad_weight, &grad_bias}) require_shape(*a, {x[1]});
+        require_size(mean, x[0]);
+        require_size(inv_std, x[0]);
+        require_same_shape(x, grad_out);
+        if (grad_x.is_given) require_same_shape(x, grad_x);
+        run(ENTRY(layer_norm_backward), x.dtype, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias,
+            x[0], x[1]);
+      },
+      maths::layer_norm_backward, "x"_a, "weight"_a, "mean"_a, "inv_std"_a, "grad_out"_a, "grad_x"_a, "grad_weight"_a,
+      "grad_bias"_a);
+}
+
+void bind_random(py::module_& m) {
+  m.def(
+      "take_ticket",
+      [](Array generator, Array ticket) {
+        ARRAYS(take_ticket, generator, ticket);
+        require_size(generator, 2);
+        require_size(ticket, 2);
+        run(ENTRY(take_ticket), DType::float32, generator, ticket);
+      },
+      maths::take_ticket, "generator"_a, "ticket"_a);
+  auto define_integers = [&m](auto entry) {
+    m.def(
+        entry.name,
+        [entry](Array ticket, Array out) {
+          name_arrays(entry.name, "ticket, out", ticket, out);
+          require_size(ticket, 2);
+          require_given(out);
+          run(entry, DType::float32, ticket, out, out.size());
+        },
+        entry.maths, "ticket"_a, "out"_a);
+  };
+  define_integers(ENTRY(random_bits));
+  define_integers(ENTRY(permutation));
+  m.def(
+      "randint",
+      [](Array ticket, Array out, int64_t low, int64_t high) {
+        ARRAYS(randint, ticket, out);
+        require_size(ticket, 2);
+        require_given(out);
+        if (low >= high) throw std::invalid_argument("randint(): low must be below high");
+        run(ENTRY(randint), DType::float32, ticket, out, out.size(), low, high);
+      },
+      maths::randint, "ticket"_a, "out"_a, "low"_a, "high"_a);
+  auto define_fill = [&m](auto entry, auto first_name, auto second_name) {
+    m.def(
+        entry.name,
+        [entry](Array ticket, Array out, double first, double second) {
+          name_arrays(entry.name, "ticket, out", ticket, out);
+          require_size(ticket, 2);
+          require_given(out);
+          run(entry, out.dtype, ticket, out, out.size(), first, second);
+        },
+        entry.maths, "ticket"_a, "out"_a, first_name, second_name);
+  };
+  define_fill(ENTRY(uniform), "low"_a, "high"_a);
+  define_fill(ENTRY(normal), "mean"_a, "std"_a);
+  m.def(
+      "bernoulli",
+      [](Array ticket, Array out, double p) {
+        ARRAYS(bernoulli, ticket, out);
+        require_size(ticket, 2);
+        require_given(out);
+        run(ENTRY(bernoulli), out.dtype, ticket, out, out.size(), p);
+      },
+      maths::bernoulli, "ticket"_a, "out"_a, "p"_a);
+  m.def(
+      "dropout_forward",
+      [](Array x, Array ticket, Array out, double p) {
+        ARRAYS(dropout_forward, x, ticket, out);
+        require_size(ticket, 2);
+        require_same_shape(x, out);
+        run(ENTRY(dropout_forward), x.dtype, x, ticket, out, x.size(), p);
+      },
+      maths::dropout_forward, "x"_a, "ticket"_a, "out"_a, "p"_a);
+}
+
+using Arrays = std::vector<Array>;
+
+// The segments of a group: parameter, gradient (or None) and state arrays side by side, all of one shape and dtype.
+template <typename T>
+std::shared_ptr<std::vector<Segment<T>>> make_segments(const char* kernel, Arrays& params, Arrays& grads,
+                                                       std::vector<Arrays>& states) {
+  auto require_count = [&](const Arrays& list, const char* what) {
+    if (list.size() != grads.size())
+      throw std::invalid_argument(std::string(kernel) + "(): " + what + " must have " + std::to_string(grads.size()) +
+                                  " arrays like grads, got " + std::to_string(list.size()));
+  };
+  require_count(params, "params");
+  for (Arrays& state : states) require_count(state, "each state");
+  auto segments = std::make_shared<std::vector<Segment<T>>>();
+  for (size_t i = 0; i < params.size(); ++i) {
+    name_arrays(kernel, "param, grad", params[i], grads[i]);
+    if (!grads[i].is_given) continue;
+    require_same_shape(params[i], grads[i]);
+    Segment<T> segment{params[i].pointer<T>(true), grads[i].pointer<T>(true), {}, params[i].size()};
+    for (size_t s = 0; s < states.size(); ++s) {
+      name_arrays(kernel, "param, state", params[i], states[s][i]);
+      states[s][i].position = 1;
+      require_same_shape(params[i], states[s][i]);
+      segment.state[s] = states[s][i].pointer<T>(true);
+    }
+    segments->push_back(segment);
+  }
+  return segments;
+}
+
+// One optimizer step for all segments of a group; every parameter of the group has the dtype of the first.
+template <typename F, typename D, typename... Scalars>
+void run_group(const Entry<F, D>& entry, Arrays& params, Arrays& grads, std::vector<Arrays>& states, int state_count,
+               Array schedule, const Scalars&... scalars) {
+  if ((int)states.size() != state_count)
+    throw std::invalid_argument(std::string(entry.name) + "(): states must hold " + std::to_string(state_count) +
+                                " lists of arrays, got " + std::to_string(states.size()));
+  if (params.empty()) return;
+  name_arrays(entry.name, "schedule", schedule);
+  require_size(schedule, 4);
+  if (params[0].dtype == DType::float64) {
+    auto segments = make_segments<double>(entry.name, params, grads, states);
+    submit(active_kernels<double>().*entry.f64, segments, (int64_t)segments->size(), schedule, scalars...);
+  } else {
+    auto segments = make_segments<float>(entry.name, params, grads, states);
+    submit(active_kernels<float>().*entry.f32, segments, (int64_t)segments->size(), schedule, scalars...);
+  }
+}
+
+// Kernels over gradients alone.
+template <typename F, typename D, typename... Arguments>
+void run_gradients(const Entry<F, D>& entry, Arrays& grads, const Arguments&... arguments) {
+  std::vector<Arrays> no_states;
+  if (!grads.empty() && grads[0].dtype == DType::float64) {
+    auto segments = make_segments<double>(entry.name, grads, grads, no_states);
+    submit(active_kernels<double>().*entry.f64, segments, (int64_t)segments->size(), arguments...);
+  } else {
+    auto segments = make_segments<float>(entry.name, grads, grads, no_states);
+    submit(active_kernels<float>().*entry.f32, segments, (int64_t)segments->size(), arguments...);
+  }
+}
+
+void bind_optimizer(py::module_& m) {
+  using States = std::vector<Arrays>;
+  m.def(
+      "sgd_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double momentum, double dampening,
+         double weight_decay, bool nesterov, bool maximize) {
+        run_group(ENTRY(sgd_step), params, grads, states, momentum != 0 ? 1 : 0, schedule, momentum, dampening,
+                  weight_decay, nesterov, maximize);
+      },
+      maths::sgd_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "momentum"_a, "dampening"_a, "weight_decay"_a,
+      "nesterov"_a, "maximize"_a);
+  m.def(
+      "adam_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
+         double weight_decay, bool decoupled, bool amsgrad, bool maximize) {
+        run_group(ENTRY(adam_step), params, grads, states, amsgrad ? 3 : 2, schedule, beta1, beta2, eps, weight_decay,
+                  decoupled, amsgrad, maximize);
+      },
+      maths::adam_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
+      "weight_decay"_a, "decoupled"_a, "amsgrad"_a, "maximize"_a);
+  m.def(
+      "adagrad_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double lr_decay, double weight_decay, double eps,
+         bool maximize) {
+        run_group(ENTRY(adagrad_step), params, grads, states, 1, schedule, lr_decay, weight_decay, eps, maximize);
+      },
+      maths::adagrad_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "lr_decay"_a, "weight_decay"_a, "eps"_a,
+      "maximize"_a);
+  m.def(
+      "rmsprop_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double alpha, double eps, double weight_decay,
+         double momentum, bool centered, bool maximize) {
+        run_group(ENTRY(rmsprop_step), params, grads, states, 3, schedule, alpha, eps, weight_decay, momentum,
+                  centered, maximize);
+      },
+      maths::rmsprop_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "alpha"_a, "eps"_a, "weight_decay"_a,
+      "momentum"_a, "centered"_a, "maximize"_a);
+  m.def(
+      "adadelta_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double rho, double eps, double weight_decay,
+         bool maximize) {
+        run_group(ENTRY(adadelta_step), params, grads, states, 2, schedule, rho, eps, weight_decay, maximize);
+      },
+      maths::adadelta_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "rho"_a, "eps"_a, "weight_decay"_a,
+      "maximize"_a);
+  m.def(
+      "adamax_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
+         double weight_decay, bool maximize) {
+        run_group(ENTRY(adamax_step), params, grads, states, 2, schedule, beta1, beta2, eps, weight_decay, maximize);
+      },
+      maths::adamax_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
+      "weight_decay"_a, "maximize"_a);
+  m.def(
+      "nadam_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
+         double weight_decay, double momentum_decay, bool decoupled, bool maximize) {
+        run_group(ENTRY(nadam_step), params, grads, states, 2, schedule, beta1, beta2, eps, weight_decay,
+                  momentum_decay, decoupled, maximize);
+      },
+      maths::nadam_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
+      "weight_decay"_a, "momentum_decay"_a, "decoupled"_a, "maximize"_a);
+  m.def(
+      "radam_step",
+      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
+         double weight_decay, bool decoupled, bool maximize) {
+        run_group(ENTRY(radam_step), params, grads, states, 2, schedule, beta1, beta2, eps, weight_decay, decoupled,
+                  maximize);
+      },
+      maths::radam_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
+      "weight_decay"_a, "decoupled"_a, "maximize"_a);
+  m.def(
+      "squared_norm",
+      [](Arrays grads, Array out) {
+        name_arrays("squared_norm", "out", out);
+        require_size(out, 1);
+        run_gradients(ENTRY(squared_norm), grads, out);
+      },
+      maths::squared_norm, "grads"_a, "out"_a);
+  m.def(
+      "scale_gradients",
+      [](Arrays grads, Array squared_norm, double max_norm) {
+        name_arrays("scale_gradients", "squared_norm", squared_norm);
+        require_size(squared_norm, 1);
+        run_gradients(ENTRY(scale_gradients), grads, squared_norm, max_norm);
+      },
+      maths::scale_gradients, "grads"_a, "squared_norm"_a, "max_norm"_a);
+}
+
+}  // namespace
+
+void bind_kernels(py::module_& m) {
+  py::register_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const DTypeError& e) {
+      PyErr_SetString(PyExc_TypeError, e.what());
+    }
+  });
+  py::list names;
+#define KERNEL(name, parameters, maths) names.append(#name);
+#include "kernels.def"
+#undef KERNEL
+  m.attr("kernel_names") = py::tuple(names);
+  py::native_enum<Activation>(m, "Activation", "enum.IntEnum", "What linear_forward applies to its result.")
+      .value("none", Activation::none)
+      .value("relu", Activation::relu)
+      .value("sigmoid", Activation::sigmoid)
+      .value("tanh", Activation::tanh)
+      .finalize();
+  py::native_enum<Reduction>(m, "Reduction", "enum.IntEnum", "How a loss is reduced.")
+      .value("none", Reduction::none)
+      .value("mean", Reduction::mean)
+      .value("sum", Reduction::sum)
+      .finalize();
+  bind_elementwise(m);
+  bind_activation(m);
+  bind_matmul(m);
+  bind_reduction(m);
+  bind_softmax(m);
+  bind_loss(m);
+  bind_normalization(m);
+  bind_random(m);
+  bind_optimizer(m);
+}
+
+}  // namespace minidl

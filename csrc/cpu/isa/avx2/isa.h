@@ -1,0 +1,46 @@
+// AVX2 with FMA: 32-byte vectors, 16 registers.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+
+namespace MINIDL_TARGET {
+namespace {
+
+constexpr int vector_bytes = 32;
+constexpr int vector_registers = 16;
+
+inline __m256 native_sqrt(__m256 x) { return _mm256_sqrt_ps(x); }
+inline __m256d native_sqrt(__m256d x) { return _mm256_sqrt_pd(x); }
+
+inline __m256i first_lanes_32(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline __m256i first_lanes_64(int count) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
+// The first count lanes from memory, zero in the others; never reads beyond them.
+template <typename Native, typename T>
+inline Native native_load_partial(const T* from, int count) {
+  if constexpr (sizeof(T) == 4)
+    return (Native)_mm256_maskload_epi32((const int*)from, first_lanes_32(count));
+  else
+    return (Native)_mm256_maskload_epi64((const long long*)from, first_lanes_64(count));
+}
+
+template <typename Native, typename T>
+inline void native_store_partial(T* to, Native lanes, int count) {
+  if constexpr (sizeof(T) == 4)
+    _mm256_maskstore_epi32((int*)to, first_lanes_32(count), (__m256i)lanes);
+  else
+    _mm256_maskstore_epi64((long long*)to, first_lanes_64(count), (__m256i)lanes);
+}
+
+// 64-bit products of the even 32-bit lanes.
+template <typename Wide, typename Narrow>
+inline Wide native_multiply_even(Narrow a, Narrow b) {
+  return (Wide)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

