@@ -16,11 +16,11 @@ namespace {
 // template parameter for its element type.
 template <typename T>
 struct LaneTraits;
-#define LANE_TRAITS(T, I)                                      \
-  template <>                                                  \
-  struct LaneTraits<T> {                                       \
+#define LANE_TRAITS(T, I)                                        \
+  template <>                                                    \
+  struct LaneTraits<T> {                                         \
     typedef T Native __attribute__((vector_size(vector_bytes))); \
-    using Integer = I;                                         \
+    using Integer = I;                                           \
   };
 LANE_TRAITS(float, int32_t)
 LANE_TRAITS(double, int64_t)
@@ -158,18 +158,34 @@ SIMD_INLINE Vec<T> iota() {
   return v;
 }
 
-// Sum and extremes over the lanes, as a fixed tree.
-template <typename T>
-SIMD_INLINE T sum_lanes(Vec<T> v) {
-  for (int half = Vec<T>::width / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) v.lanes[i] += v.lanes[i + half];
-  return v[0];
+// Lane i of the result is lane i ^ distance of v.
+template <int distance, typename T>
+SIMD_INLINE Vec<T> exchange_lanes(Vec<T> v) {
+  constexpr int d = distance;
+  if constexpr (Vec<T>::width == 2) return Vec<T>(__builtin_shufflevector(v.lanes, v.lanes, 0 ^ d, 1 ^ d));
+  if constexpr (Vec<T>::width == 4)
+    return Vec<T>(__builtin_shufflevector(v.lanes, v.lanes, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d));
+  if constexpr (Vec<T>::width == 8)
+    return Vec<T>(__builtin_shufflevector(v.lanes, v.lanes, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d, 4 ^ d, 5 ^ d, 6 ^ d, 7 ^ d));
+  if constexpr (Vec<T>::width == 16)
+    return Vec<T>(__builtin_shufflevector(v.lanes, v.lanes, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d, 4 ^ d, 5 ^ d, 6 ^ d, 7 ^ d,
+                                          8 ^ d, 9 ^ d, 10 ^ d, 11 ^ d, 12 ^ d, 13 ^ d, 14 ^ d, 15 ^ d));
 }
-template <typename T>
+
+// Sum and maximum over the lanes, as a fixed tree.
+template <typename T, int half = Vec<T>::width / 2>
+SIMD_INLINE T sum_lanes(Vec<T> v) {
+  if constexpr (half == 0)
+    return v[0];
+  else
+    return sum_lanes<T, half / 2>(v + exchange_lanes<half>(v));
+}
+template <typename T, int half = Vec<T>::width / 2>
 SIMD_INLINE T max_lanes(Vec<T> v) {
-  for (int half = Vec<T>::width / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) v.lanes[i] = v[i] > v[i + half] ? v[i] : v[i + half];
-  return v[0];
+  if constexpr (half == 0)
+    return v[0];
+  else
+    return max_lanes<T, half / 2>(max(v, exchange_lanes<half>(v)));
 }
 
 SIMD_INLINE Vec<uint64_t> multiply_even(Vec<uint32_t> a, Vec<uint32_t> b) {
