@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import minidl
 import pytest
-from minidl import _cpu, backends
 
+import minidl
+from minidl import _cpu, backends
 from requirements import missing
 
 BACKENDS = ["cpu:baseline", "cpu:avx2", "cpu:avx512"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from minidl import ops
 
 Shape = tuple[int, ...]
