@@ -1,0 +1,87 @@
+"""A back end: an array library, the kernels for its arrays, and the one allocator of their outputs."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minidl import _cpu
+from minidl.dtypes import device
+
+
+class Backend:
+    """What tensors of one kind of device need: ``xp`` (NumPy or CuPy) and ``kernels`` (arrays in, arrays out)."""
+
+    __slots__ = ("device", "empty", "kernels", "name", "xp")
+
+    def __init__(self, name: str, xp: ModuleType, kernels: Any) -> None:
+        self.name = name
+        self.xp = xp
+        self.kernels = kernels
+        self.empty = kernels.empty  # (shape, dtype) -> uninitialised array in pooled, 64-byte aligned memory
+        self.device = device(name)
+
+    def contiguous(self, array: Any) -> Any:
+        """The array itself if it is C-contiguous, else a copy that is."""
+        if array.flags.c_contiguous:
+            return array
+        if array.dtype.kind != "f":
+            return self.xp.ascontiguousarray(array)
+        out = self.empty(array.shape, array.dtype)
+        self.kernels.copy_strided(array, out)
+        return out
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r})"
+
+
+def _configure_from_environment() -> None:
+    isa = os.environ.get("MINIDL_CPU_ISA")
+    if isa:
+        try:
+            _cpu.set_isa(isa)
+        except ValueError as error:
+            raise ValueError(f"MINIDL_CPU_ISA: {error}") from None
+    threads = os.environ.get("MINIDL_NUM_THREADS")
+    if threads:
+        if not threads.isdigit() or int(threads) < 1:
+            raise ValueError(f"MINIDL_NUM_THREADS must be a whole number of at least 1; got {threads!r}")
+        _cpu.set_thread_count(int(threads))
+    elif hasattr(os, "sched_getaffinity"):
+        _cpu.set_thread_count(len(os.sched_getaffinity(0)))
+
+
+_configure_from_environment()
+cpu = Backend("cpu", np, _cpu)
+
+
+def load(wanted: str | device | Backend | None) -> Backend:
+    """The back end of a device name. ValueError for an unknown name, ImportError where the device cannot be used."""
+    if wanted is None:
+        return cpu
+    if isinstance(wanted, Backend):
+        return wanted
+    name = wanted.type if isinstance(wanted, device) else device(wanted).type
+    if name == "cpu":
+        return cpu
+    raise ImportError("device 'cuda' cannot be used: this build of minidl has no CUDA kernels; devices that exist: cpu")
+
+
+def of_array(array: Any) -> Backend:
+    """The back end whose arrays these are."""
+    if isinstance(array, np.ndarray):
+        return cpu
+    raise TypeError(f"an array must be a numpy.ndarray; got {type(array).__name__}")
+
+
+def set_num_threads(threads: int) -> None:
+    """Sets how many threads a CPU kernel may use. Results do not depend on it."""
+    _cpu.set_thread_count(threads)
+
+
+def get_num_threads() -> int:
+    """How many threads a CPU kernel may use."""
+    return _cpu.thread_count()

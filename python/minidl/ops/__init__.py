@@ -1,0 +1,12 @@
+"""One function per differentiable operation, by family; the files bear the names of the kernels' files."""
+
+import sys
+
+from minidl import tensor_methods
+from minidl.ops.creation import *
+from minidl.ops.elementwise import *
+from minidl.ops.indexing import *
+from minidl.ops.shape import *
+
+# Tensor's methods forward to this package, which is built on Tensor.
+tensor_methods.ops = sys.modules[__name__]
