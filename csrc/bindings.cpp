@@ -369,13 +369,13 @@ Reduced reduced_of(const Array& x) {
 void bind_reduction(py::module_& m) {
   m.def(
       "sum_forward",
-      [](Array x, Array out, double scale) {
+      [](Array x, Array out, double divisor) {
         ARRAYS(sum_forward, x, out);
         Reduced r = reduced_of(x);
         require_size(out, r.outer * r.inner);
-        run(ENTRY(sum_forward), x.dtype, x, out, r.outer, r.reduced, r.inner, scale);
+        run(ENTRY(sum_forward), x.dtype, x, out, r.outer, r.reduced, r.inner, divisor);
       },
-      maths::sum_forward, "x"_a, "out"_a, "scale"_a = 1.0);
+      maths::sum_forward, "x"_a, "out"_a, "divisor"_a = 1.0);
   auto define_extreme = [&m](auto entry) {
     m.def(
         entry.name,

@@ -1,0 +1,268 @@
+// Sum, extremes and variance along one dimension: x is outer x reduced x inner.
+#include "kernels.h"
+#include "moments.h"
+#include "pairwise.h"
+#include "parallel.h"
+#include "simd.h"
+
+namespace MINIDL_TARGET {
+
+namespace {
+
+// A reducer gives a Part for a range of the reduced dimension - of one row, or of a strip of columns -, merges the
+// parts of neighbouring ranges and finishes an output.
+template <typename T, typename Reducer>
+SIMD_INLINE void reduce_range(const Reducer& reducer, const T* x, int64_t inner, int64_t begin, int64_t end,
+                              int64_t column, int64_t columns, typename Reducer::Part* parts) {
+  if (inner == 1)
+    parts[0] = reducer.of_row(x, begin, end);
+  else
+    for_strips<T>(column, column + columns, inner,
+                  [&](auto strip) { reducer.of_columns(strip, x, begin, end, parts + (strip.column - column)); });
+}
+
+constexpr int64_t max_split_outputs = 64;
+
+// Few outputs: threads share the reduced dimension in fixed chunks.
+template <typename T, typename Reducer>
+void reduce_chunks(Stream stream, const Reducer& reducer, const T* x, int64_t outer, int64_t reduced, int64_t inner,
+                   Chunks chunks) {
+  int64_t outputs = outer * inner;
+  typename Reducer::Part parts[max_chunks * max_split_outputs];
+  parallel_for(
+      stream, chunks.count, 1,
+      [&](int64_t first, int64_t last) {
+        for (int64_t c = first; c < last; ++c)
+          for (int64_t o = 0; o < outer; ++o)
+            reduce_range(reducer, x + o * reduced * inner, inner, chunks.begin(c), chunks.end(c), 0, inner,
+                         parts + c * outputs + o * inner);
+      },
+      1);
+  for (int64_t i = 0; i < outputs; ++i)
+    reducer.finish(i, merge_pairwise(parts + i, chunks.count, outputs, Reducer::merge));
+}
+
+template <typename T, typename Reducer>
+void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, int64_t reduced, int64_t inner) {
+  if (outer * inner <= max_split_outputs) {
+    Chunks chunks(reduced, outer * inner);
+    if (chunks.count > 1) return reduce_chunks(stream, reducer, x, outer, reduced, inner, chunks);
+  }
+  int64_t columns = inner == 1 ? 1 : strip_columns<T>;
+  int64_t strips = (inner + columns - 1) / columns;
+  parallel_for(
+      stream, outer * strips, grain_of(reduced * columns),
+      [&](int64_t first, int64_t last) {
+        typename Reducer::Part parts[strip_columns<T>];
+        for (int64_t task = first; task < last; ++task) {
+          int64_t o = task / strips, column = task % strips * columns;
+          int64_t count = inner - column < columns ? inner - column : columns;
+          reduce_range(reducer, x + o * reduced * inner, inner, 0, reduced, column, count, parts);
+          for (int64_t i = 0; i < count; ++i) reducer.finish(o * inner + column + i, parts[i]);
+        }
+      },
+      1);
+}
+
+// Vectors of a strip, stored one Part per column.
+template <typename T, typename Strip>
+SIMD_INLINE void store_lanes(Strip strip, int k, Vec<T> v, T* to) {
+  auto place = strip.top(k);
+  place.index = k * Vec<T>::width;
+  place.store(to, v);
+}
+
+// ---- sum
+
+template <typename T>
+struct Sum {
+  using Part = T;
+  T* out;
+  T divisor;
+  SIMD_INLINE T of_row(const T* x, int64_t begin, int64_t end) const {
+    return sum_row<T>(begin, end, [x](auto at) { return at(x); });
+  }
+  template <typename Strip>
+  SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, T* parts) const {
+    auto sums = sum_columns<T, 1>(strip, begin, end, [x](auto at, Vec<T>* sum) { *sum += at(x); });
+    for (int k = 0; k < Strip::vectors; ++k) store_lanes(strip, k, sums.v[k], parts);
+  }
+  static T merge(T a, T b) { return a + b; }
+  SIMD_INLINE void finish(int64_t i, T sum) const { out[i] = sum / divisor; }
+};
+
+template <typename T>
+void sum_forward(Stream stream, const T* x, T* out, int64_t outer, int64_t reduced, int64_t inner, double divisor) {
+  reduce(stream, Sum<T>{out, (T)divisor}, x, outer, reduced, inner);
+}
+
+// ---- maximum and minimum, with the first place
+
+struct Greater {
+  template <typename V>
+  static SIMD_INLINE auto compare(V a, V b) {
+    return a > b;
+  }
+};
+struct Less {
+  template <typename V>
+  static SIMD_INLINE auto compare(V a, V b) {
+    return a < b;
+  }
+};
+
+template <typename T>
+struct Place {
+  T value;
+  int64_t index;
+};
+
+// The best value of each lane and where it was found; lanes keep the earlier of equals, and the first nan.
+template <typename T, typename Order>
+struct Best {
+  using I = IntegerLike<T>;
+  Vec<T> value;
+  Vec<I> index;
+
+  static SIMD_INLINE Mask<T> is_better(Vec<T> a, Vec<T> b) { return Order::compare(a, b) | ((a != a) & (b == b)); }
+  SIMD_INLINE void take(Mask<T> better, Vec<T> v, Vec<I> places) {
+    value = select(better, v, value);
+    index = select(Mask<I>{better.lanes}, places, index);
+  }
+  SIMD_INLINE void offer(Vec<T> v, Vec<I> places) { take(is_better(v, value), v, places); }
+  SIMD_INLINE void merge(Best b) {
+    Mask<T> is_earlier{(b.index < index).lanes};
+    Mask<T> is_equal = (b.value == value) | ((b.value != b.value) & (value != value));
+    take(is_better(b.value, value) | (is_equal & is_earlier), b.value, b.index);
+  }
+  template <int half = Vec<T>::width / 2>
+  SIMD_INLINE Place<T> over_lanes() const {
+    if constexpr (half == 0) {
+      return {value[0], index[0]};
+    } else {
+      Best all = *this;
+      all.merge({exchange_lanes<half>(value), exchange_lanes<half>(index)});
+      return all.template over_lanes<half / 2>();
+    }
+  }
+};
+
+template <typename T, typename Order>
+struct Extreme {
+  using Part = Place<T>;
+  using Lanes = Best<T, Order>;
+  using I = IntegerLike<T>;
+  static constexpr int width = Vec<T>::width;
+  // Places within a block fit the integer of T's size.
+  static constexpr int64_t block = 1 << 20;
+  T* out;
+  int64_t* index;
+
+  static Part merge(Part a, Part b) {
+    bool is_better = Order::compare(b.value, a.value) || (b.value != b.value && a.value == a.value);
+    return is_better ? b : a;
+  }
+
+  static SIMD_INLINE Part of_block(const T* x, int64_t size) {
+    Lanes best[4];
+    for (auto& b : best) b = {Vec<T>(x[0]), Vec<I>((I)0)};
+    Vec<I> places = iota<I>();
+    int64_t i = 0;
+    for (; i + 4 * width <= size; i += 4 * width)
+      for (int k = 0; k < 4; ++k, places += Vec<I>((I)width)) best[k].offer(load(x + i + k * width), places);
+    for (; i + width <= size; i += width, places += Vec<I>((I)width)) best[0].offer(load(x + i), places);
+    if (i < size) {
+      int count = (int)(size - i);
+      Vec<T> v = load_partial(x + i, count);
+      best[1].take(Lanes::is_better(v, best[1].value) & first_lanes<T>(count), v, places);
+    }
+    best[0].merge(best[1]);
+    best[2].merge(best[3]);
+    best[0].merge(best[2]);
+    return best[0].over_lanes();
+  }
+
+  SIMD_INLINE Part of_row(const T* x, int64_t begin, int64_t end) const {
+    Part best{x[begin], begin};
+    for (int64_t i = begin; i < end; i += block) {
+      Part part = of_block(x + i, end - i < block ? end - i : block);
+      best = merge(best, {part.value, i + part.index});
+    }
+    return best;
+  }
+
+  template <typename Strip>
+  SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, Part* parts) const {
+    for (int64_t from = begin; from < end; from += block) {
+      Lanes best[Strip::vectors];
+      for (int k = 0; k < Strip::vectors; ++k) best[k] = {strip.at(from, k)(x), Vec<I>((I)0)};
+      int64_t rows = end - from < block ? end - from : block;
+      for (int64_t r = 1; r < rows; ++r)
+        for (int k = 0; k < Strip::vectors; ++k) best[k].offer(strip.at(from + r, k)(x), Vec<I>((I)r));
+      for (int k = 0; k < Strip::vectors; ++k)
+        for (int lane = 0; lane < strip.top(k).count; ++lane) {
+          Part part{best[k].value[lane], from + best[k].index[lane]};
+          Part& all = parts[k * width + lane];
+          all = from == begin ? part : merge(all, part);
+        }
+    }
+  }
+
+  SIMD_INLINE void finish(int64_t i, Part best) const {
+    if (out) out[i] = best.value;
+    if (index) index[i] = best.index;
+  }
+};
+
+template <typename T>
+void max_forward(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, int64_t reduced, int64_t inner) {
+  if (reduced > 0) reduce(stream, Extreme<T, Greater>{out, index}, x, outer, reduced, inner);
+}
+
+template <typename T>
+void min_forward(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, int64_t reduced, int64_t inner) {
+  if (reduced > 0) reduce(stream, Extreme<T, Less>{out, index}, x, outer, reduced, inner);
+}
+
+// ---- variance
+
+template <typename T>
+struct Variance {
+  using Part = Moments;
+  T *mean, *out;
+  double correction;
+  SIMD_INLINE Moments of_row(const T* x, int64_t begin, int64_t end) const { return row_moments(x, begin, end); }
+  template <typename Strip>
+  SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, Moments* parts) const {
+    constexpr int width = Vec<T>::width;
+    if (begin == end) {
+      for (int k = 0; k < Strip::vectors; ++k)
+        for (int lane = 0; lane < strip.top(k).count; ++lane) parts[k * width + lane] = {};
+      return;
+    }
+    auto moments = column_moments(strip, x, begin, end);
+    for (int k = 0; k < Strip::vectors; ++k)
+      for (int lane = 0; lane < strip.top(k).count; ++lane)
+        parts[k * width + lane] = {(double)(end - begin), moments.mean[k][lane], moments.squares[k][lane]};
+  }
+  static Moments merge(Moments a, Moments b) { return MINIDL_TARGET::merge(a, b); }
+  SIMD_INLINE void finish(int64_t i, Moments moments) const {
+    double freedom = moments.count - correction;
+    if (mean) mean[i] = moments.count > 0 ? (T)moments.mean : (T)__builtin_nan("");
+    out[i] = (T)(moments.squares / (freedom > 0 ? freedom : 0));
+  }
+};
+
+template <typename T>
+void var_forward(Stream stream, const T* x, T* mean, T* out, int64_t outer, int64_t reduced, int64_t inner,
+                 double correction) {
+  reduce(stream, Variance<T>{mean, out, correction}, x, outer, reduced, inner);
+}
+
+}  // namespace
+EXPORT(sum_forward)
+EXPORT(max_forward)
+EXPORT(min_forward)
+EXPORT(var_forward)
+
+}  // namespace MINIDL_TARGET

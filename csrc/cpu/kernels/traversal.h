@@ -1,0 +1,87 @@
+// Loops over contiguous elements and over strips of columns, one vector at a time, whole or cut short by an edge.
+#pragma once
+#include <stdint.h>
+
+#include "simd.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// One vector's place in arrays of one shape. Bodies are written once, over either kind.
+template <typename T>
+struct Whole {
+  int64_t index;   // of its first element
+  int64_t row;     // of a strip, else 0
+  int vector = 0;  // which of the strip's vectors this is
+  static constexpr int count = Vec<T>::width;
+  SIMD_INLINE Vec<T> operator()(const T* array) const { return load(array + index); }
+  SIMD_INLINE void store(T* array, Vec<T> v) const { MINIDL_TARGET::store(array + index, v); }
+};
+
+template <typename T>
+struct Edge {
+  int64_t index;
+  int64_t row;
+  int vector;
+  int count;  // lanes beyond it read as 0 and are not written
+  SIMD_INLINE Vec<T> operator()(const T* array) const { return load_partial(array + index, count); }
+  SIMD_INLINE void store(T* array, Vec<T> v) const { store_partial(array + index, v, count); }
+};
+
+// true in the first count lanes
+template <typename T>
+SIMD_INLINE Mask<T> first_lanes(int count) {
+  using I = IntegerLike<T>;
+  return {(iota<I>() < Vec<I>((I)count)).lanes};
+}
+
+// body(place) for the elements [begin, end).
+template <typename T, typename Body>
+SIMD_INLINE void for_vectors(int64_t begin, int64_t end, Body body) {
+  constexpr int width = Vec<T>::width;
+  int64_t i = begin;
+  for (; i + width <= end; i += width) body(Whole<T>{i, 0});
+  if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
+}
+
+// Some neighbouring columns of a matrix whose rows are stride elements apart.
+template <typename T, int vector_count>
+struct WholeStrip {
+  static constexpr int vectors = vector_count;
+  int64_t column, stride;
+  SIMD_INLINE Whole<T> at(int64_t row, int k) const { return {row * stride + column + k * Vec<T>::width, row, k}; }
+  SIMD_INLINE Whole<T> top(int k) const { return at(0, k); }  // in an array with one element per column
+};
+
+template <typename T>
+struct EdgeStrip {
+  static constexpr int vectors = 1;
+  int64_t column, stride;
+  int count;
+  SIMD_INLINE Edge<T> at(int64_t row, int k) const { return {row * stride + column, row, k, count}; }
+  SIMD_INLINE Edge<T> top(int k) const { return at(0, k); }
+};
+
+// Four vectors side by side hide the latency of an addition.
+constexpr int strip_vectors = 4;
+template <typename T>
+constexpr int strip_columns = strip_vectors * Vec<T>::width;
+
+// body(strip) for the columns [begin, end); threads must split columns at multiples of strip_columns.
+template <typename T, typename Body>
+SIMD_INLINE void for_strips(int64_t begin, int64_t end, int64_t stride, Body body) {
+  constexpr int width = Vec<T>::width;
+  int64_t column = begin;
+  for (; column + strip_columns<T> <= end; column += strip_columns<T>)
+    body(WholeStrip<T, strip_vectors>{column, stride});
+  for (; column + width <= end; column += width) body(WholeStrip<T, 1>{column, stride});
+  if (column < end) body(EdgeStrip<T>{column, stride, (int)(end - column)});
+}
+
+// How many rows of this length are worth waking a thread for.
+inline int64_t grain_of(int64_t row_length, int64_t elements = 16384) {
+  return row_length >= elements ? 1 : elements / (row_length > 0 ? row_length : 1);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET
