@@ -66,8 +66,7 @@ Strided<operands> broadcast_layout(const Array& out, const Array* const (&arrays
     }
     if (extent == 1) continue;
     bool merges = layout.dims > 0;
-    for (int a = 0; a < operands && merges; ++a)
-      merges = layout.strides[a][layout.dims - 1] == strides[a] * extent;
+    for (int a = 0; a < operands && merges; ++a) merges = layout.strides[a][layout.dims - 1] == strides[a] * extent;
     if (!merges && layout.dims == max_dims) out.fail("have at most " + std::to_string(max_dims) + " dimensions");
     if (!merges) layout.shape[layout.dims++] = 1;
     layout.shape[layout.dims - 1] *= extent;
@@ -108,8 +107,9 @@ void define_unary(py::module_& m, Entry<F, D> entry, const Scalars&... scalar_na
     run(entry, x.dtype, x, out, x.size(), scalars...);
   };
   auto define = [&]<typename... S>(void (*)(S...)) {
-    m.def(entry.name, [body](Array x, Array out, S... scalars) { body(x, out, scalars...); }, entry.maths, "x"_a,
-          "out"_a, scalar_names...);
+    m.def(
+        entry.name, [body](Array x, Array out, S... scalars) { body(x, out, scalars...); }, entry.maths, "x"_a, "out"_a,
+        scalar_names...);
   };
   if constexpr (sizeof...(Scalars) == 0) define((void (*)()) nullptr);
   if constexpr (sizeof...(Scalars) == 1) define((void (*)(double)) nullptr);
@@ -128,7 +128,8 @@ void define_unary_backward(py::module_& m, Entry<F, D> entry, const char* saved_
   };
   auto define = [&]<typename... S>(void (*)(S...)) {
     m.def(
-        entry.name, [body](Array saved, Array grad_out, Array grad_x, S... scalars) { body(saved, grad_out, grad_x, scalars...); },
+        entry.name,
+        [body](Array saved, Array grad_out, Array grad_x, S... scalars) { body(saved, grad_out, grad_x, scalars...); },
         entry.maths, py::arg(saved_name), "grad_out"_a, "grad_x"_a, scalar_names...);
   };
   if constexpr (sizeof...(Scalars) == 0) define((void (*)()) nullptr);
@@ -308,8 +309,7 @@ void bind_matmul(py::module_& m) {
         if (k != k_of_b)
           b.fail("have " + std::to_string(k) + (transpose_b ? " columns" : " rows") + " to match a's shape " +
                  a.shape_text());
-        if (out[-2] != m || out[-1] != n)
-          out.fail("end in " + std::to_string(m) + " x " + std::to_string(n));
+        if (out[-2] != m || out[-1] != n) out.fail("end in " + std::to_string(m) + " x " + std::to_string(n));
         auto batch_stride = [](const Array& x) { return x.dims == 3 && x[0] > 1 ? x[1] * x[2] : 0; };
         run(ENTRY(matmul), out.dtype, a, b, out, batch, m, n, k, batch_stride(a), batch_stride(b), transpose_a,
             transpose_b, accumulate);
@@ -351,8 +351,8 @@ void bind_matmul(py::module_& m) {
         require_given(grad_weight);
         require_shape(grad_weight, {grad_out[1], x[1]});
         require_shape(grad_bias, {grad_out[1]});
-        run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, x[0], x[1],
-            grad_out[1], accumulate);
+        run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, x[0], x[1], grad_out[1],
+            accumulate);
       },
       maths::linear_backward_weight, "grad_out"_a, "x"_a, "grad_weight"_a, "grad_bias"_a, "accumulate"_a = false);
 }
@@ -481,8 +481,8 @@ void bind_loss(py::module_& m) {
     };
     if constexpr (sizeof...(scalar_name) == 0)
       m.def(
-          entry.name, [body](Array x, Array target, Array loss, Reduction r) { body(x, target, loss, r); },
-          entry.maths, py::arg(x_name), "target"_a, "loss"_a, "reduction"_a);
+          entry.name, [body](Array x, Array target, Array loss, Reduction r) { body(x, target, loss, r); }, entry.maths,
+          py::arg(x_name), "target"_a, "loss"_a, "reduction"_a);
     else
       m.def(
           entry.name,
@@ -529,8 +529,8 @@ void bind_loss(py::module_& m) {
 void bind_normalization(py::module_& m) {
   m.def(
       "batch_norm_forward_training",
-      [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, Array mean,
-         Array inv_std, double momentum, double eps) {
+      [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, Array mean, Array inv_std,
+         double momentum, double eps) {
         ARRAYS(batch_norm_forward_training, x, weight, bias, running_mean, running_var, out, mean, inv_std);
         Channels c = channels_of(x);
         for (const Array* a : {&weight, &bias, &running_mean, &running_var, &mean, &inv_std})
@@ -538,8 +538,8 @@ void bind_normalization(py::module_& m) {
         require_given(mean);
         require_given(inv_std);
         require_same_shape(x, out);
-        run(ENTRY(batch_norm_forward_training), x.dtype, x, weight, bias, running_mean, running_var, out, mean,
-            inv_std, c.outer, c.channels, c.inner, momentum, eps);
+        run(ENTRY(batch_norm_forward_training), x.dtype, x, weight, bias, running_mean, running_var, out, mean, inv_std,
+            c.outer, c.channels, c.inner, momentum, eps);
       },
       maths::batch_norm_forward_training, "x"_a, "weight"_a, "bias"_a, "running_mean"_a, "running_var"_a, "out"_a,
       "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a);
@@ -763,8 +763,8 @@ void bind_optimizer(py::module_& m) {
       "rmsprop_step",
       [](Arrays params, Arrays grads, States states, Array schedule, double alpha, double eps, double weight_decay,
          double momentum, bool centered, bool maximize) {
-        run_group(ENTRY(rmsprop_step), params, grads, states, 3, schedule, alpha, eps, weight_decay, momentum,
-                  centered, maximize);
+        run_group(ENTRY(rmsprop_step), params, grads, states, 3, schedule, alpha, eps, weight_decay, momentum, centered,
+                  maximize);
       },
       maths::rmsprop_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "alpha"_a, "eps"_a, "weight_decay"_a,
       "momentum"_a, "centered"_a, "maximize"_a);

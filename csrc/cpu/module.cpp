@@ -29,7 +29,8 @@ struct Target {
 
 // Best first; cpu_targets.h is written by CMake for the instruction sets of this build.
 const Target targets[] = {
-#define TARGET(isa, is_supported) {#isa, [] { return bool(is_supported); }, &cpu_##isa::kernels_f32, &cpu_##isa::kernels_f64},
+#define TARGET(isa, is_supported) \
+  {#isa, [] { return bool(is_supported); }, &cpu_##isa::kernels_f32, &cpu_##isa::kernels_f64},
     CPU_TARGETS
 #undef TARGET
 };
@@ -76,7 +77,8 @@ PYBIND11_MODULE(_cpu, m) {
   m.def(
       "set_thread_count",
       [](int threads) {
-        if (threads < 1) throw std::invalid_argument("set_thread_count(): threads must be at least 1, got " + std::to_string(threads));
+        if (threads < 1)
+          throw std::invalid_argument("set_thread_count(): threads must be at least 1, got " + std::to_string(threads));
         set_thread_count(threads);
       },
       "Sets the number of threads that a kernel may use.", "threads"_a);

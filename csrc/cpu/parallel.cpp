@@ -35,15 +35,15 @@ struct alignas(64) Counter {
 };
 
 struct Pool {
-  std::mutex in_use;                         // held by the thread that runs a region
+  std::mutex in_use;  // held by the thread that runs a region
   alignas(64) std::atomic<uint32_t> generation{0};
   alignas(64) std::atomic<int> running{0};
   alignas(64) std::atomic<int> sleepers{0};
-  Counter arrived[max_threads];              // barrier: how often each part has arrived
+  Counter arrived[max_threads];  // barrier: how often each part has arrived
   void (*body)(void*, int, int) = nullptr;
   void* context = nullptr;
   int parts = 0;
-  int workers = 0;                           // threads started, not counting the caller
+  int workers = 0;  // threads started, not counting the caller
 
   void work(int part, uint32_t seen) {
     inside_region = true;
@@ -66,8 +66,7 @@ struct Pool {
   }
 
   void start_workers(int wanted) {
-    for (; workers < wanted; ++workers)
-      std::thread(&Pool::work, this, workers + 1, generation.load()).detach();
+    for (; workers < wanted; ++workers) std::thread(&Pool::work, this, workers + 1, generation.load()).detach();
   }
 
   void run(int wanted, void (*new_body)(void*, int, int), void* new_context) {
@@ -123,9 +122,7 @@ int thread_count() {
 
 void set_thread_count(int count) { threads.store(count < max_threads ? count : max_threads); }
 
-bool acquire_pool(int parts) {
-  return parts <= max_threads && !inside_region && the_pool().in_use.try_lock();
-}
+bool acquire_pool(int parts) { return parts <= max_threads && !inside_region && the_pool().in_use.try_lock(); }
 
 void release_pool() { pool->in_use.unlock(); }
 

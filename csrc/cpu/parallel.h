@@ -42,17 +42,16 @@ inline void parallel_for(minidl::Stream stream, int64_t size, int64_t grain, Bod
     Body* body;
     int64_t size, block;
   } context{&body, size, block};
-  minidl::run_parallel(
-      (int)parts,
-      [](void* opaque, int part, int parts) {
-        auto& c = *(Context*)opaque;
-        int64_t blocks = (c.size + c.block - 1) / c.block;
-        int64_t begin = blocks * part / parts * c.block;
-        int64_t end = blocks * (part + 1) / parts * c.block;
-        if (end > c.size) end = c.size;
-        if (begin < end) (*c.body)(begin, end);
-      },
-      &context);
+  minidl::run_parallel((int)parts,
+                       [](void* opaque, int part, int parts) {
+                         auto& c = *(Context*)opaque;
+                         int64_t blocks = (c.size + c.block - 1) / c.block;
+                         int64_t begin = blocks * part / parts * c.block;
+                         int64_t end = blocks * (part + 1) / parts * c.block;
+                         if (end > c.size) end = c.size;
+                         if (begin < end) (*c.body)(begin, end);
+                       },
+                       &context);
 }
 
 // One member of a group of threads that run the same body and may wait for each other.
@@ -70,8 +69,7 @@ inline void parallel_team(int parts, Body body) {
     body(Team{0, 1});
     return;
   }
-  minidl::run_acquired(
-      parts, [](void* opaque, int part, int parts) { (*(Body*)opaque)(Team{part, parts}); }, &body);
+  minidl::run_acquired(parts, [](void* opaque, int part, int parts) { (*(Body*)opaque)(Team{part, parts}); }, &body);
   minidl::release_pool();
 }
 

@@ -9,13 +9,19 @@ namespace minidl {
 
 inline DType dtype_from_type_number(int type_number) {
   switch (type_number) {
-    case pybind11::detail::npy_api::NPY_FLOAT_: return DType::float32;
-    case pybind11::detail::npy_api::NPY_DOUBLE_: return DType::float64;
+    case pybind11::detail::npy_api::NPY_FLOAT_:
+      return DType::float32;
+    case pybind11::detail::npy_api::NPY_DOUBLE_:
+      return DType::float64;
     case pybind11::detail::npy_api::NPY_LONG_:
-    case pybind11::detail::npy_api::NPY_LONGLONG_: return DType::int64;
-    case pybind11::detail::npy_api::NPY_UBYTE_: return DType::uint8;
-    case pybind11::detail::npy_api::NPY_BOOL_: return DType::boolean;
-    default: return DType::other;
+    case pybind11::detail::npy_api::NPY_LONGLONG_:
+      return DType::int64;
+    case pybind11::detail::npy_api::NPY_UBYTE_:
+      return DType::uint8;
+    case pybind11::detail::npy_api::NPY_BOOL_:
+      return DType::boolean;
+    default:
+      return DType::other;
   }
 }
 
@@ -46,8 +52,8 @@ inline void require_labels(const Array& labels, int64_t classes, int64_t ignore_
   for (int64_t i = 0; i < labels.size(); ++i)
     if ((values[i] < 0 || values[i] >= classes) && values[i] != ignore_index)
       throw std::invalid_argument(std::string(labels.kernel) + "(): " + labels.name() + " must lie in 0.." +
-                                  std::to_string(classes - 1) + " for " + std::to_string(classes) +
-                                  " classes, got " + std::to_string(values[i]) + " at position " + std::to_string(i));
+                                  std::to_string(classes - 1) + " for " + std::to_string(classes) + " classes, got " +
+                                  std::to_string(values[i]) + " at position " + std::to_string(i));
 }
 
 }  // namespace minidl
