@@ -1,0 +1,276 @@
+// Batch norm over outer x channels x inner and layer norm over rows x columns, forward and backward.
+#include "kernels.h"
+#include "moments.h"
+#include "pairwise.h"
+#include "parallel.h"
+#include "simd.h"
+
+namespace MINIDL_TARGET {
+
+namespace {
+
+// ---- batch norm: threads take channels. With inner = 1 the channels are columns and fill the lanes; otherwise a
+// channel is outer segments of inner neighbouring elements.
+
+// Calls body(begin, end) for ranges of channels.
+template <typename T, typename Body>
+void for_channels(Stream stream, int64_t outer, int64_t channels, int64_t inner, Body body) {
+  parallel_for(stream, channels, grain_of(outer * inner), body, inner == 1 ? strip_columns<T> : 1);
+}
+
+// Calls body(segment begin, segment end) for every segment of a channel.
+template <typename Body>
+SIMD_INLINE void for_segments(int64_t outer, int64_t channels, int64_t inner, int64_t channel, Body body) {
+  for (int64_t o = 0; o < outer; ++o) {
+    int64_t begin = (o * channels + channel) * inner;
+    body(begin, begin + inner);
+  }
+}
+
+template <typename T>
+SIMD_INLINE T value_or(const T* array, int64_t i, T absent) {
+  return array ? array[i] : absent;
+}
+template <typename T, typename Place>
+SIMD_INLINE Vec<T> value_or(const T* array, Place at, T absent) {
+  return array ? at(array) : Vec<T>(absent);
+}
+
+// mean and biased variance of the channels [begin, end)
+template <typename T>
+void channel_moments(const T* x, T* mean, T* var, int64_t outer, int64_t channels, int64_t inner, int64_t begin,
+                     int64_t end) {
+  if (inner == 1)
+    return for_strips<T>(begin, end, channels, [=](auto strip) {
+      auto moments = column_moments(strip, x, 0, outer);
+      for (int k = 0; k < strip.vectors; ++k) {
+        strip.top(k).store(mean, moments.mean[k]);
+        strip.top(k).store(var, moments.squares[k] / Vec<T>((T)outer));
+      }
+    });
+  for (int64_t c = begin; c < end; ++c) {
+    Moments moments{};
+    for_segments(outer, channels, inner, c,
+                 [&](int64_t from, int64_t to) { moments = merge(moments, row_moments(x, from, to)); });
+    mean[c] = (T)moments.mean;
+    var[c] = (T)(moments.squares / moments.count);
+  }
+}
+
+// out = (x - mean) * inv_std * weight + bias; inv_std(place) is computed or read
+template <typename T, typename InvStd>
+SIMD_INLINE void normalize_channels(const T* x, const T* weight, const T* bias, const T* mean, InvStd inv_std, T* out,
+                                    int64_t outer, int64_t channels, int64_t inner, int64_t begin, int64_t end) {
+  if (inner == 1)
+    return for_strips<T>(begin, end, channels, [=](auto strip) {
+      Vec<T> center[strip.vectors], scale[strip.vectors], shift[strip.vectors];
+      for (int k = 0; k < strip.vectors; ++k) {
+        center[k] = strip.top(k)(mean);
+        scale[k] = inv_std(strip.top(k)) * value_or(weight, strip.top(k), T(1));
+        shift[k] = value_or(bias, strip.top(k), T(0));
+      }
+      for (int64_t row = 0; row < outer; ++row)
+        for (int k = 0; k < strip.vectors; ++k)
+          strip.at(row, k).store(out, fma(strip.at(row, k)(x) - center[k], scale[k], shift[k]));
+    });
+  for (int64_t c = begin; c < end; ++c) {
+    Edge<T> channel{c, 0, 0, 1};
+    Vec<T> center(mean[c]), shift(value_or(bias, c, T(0)));
+    Vec<T> scale(inv_std(channel)[0] * value_or(weight, c, T(1)));
+    for_segments(outer, channels, inner, c, [=](int64_t from, int64_t to) {
+      for_vectors<T>(from, to, [=](auto at) { at.store(out, fma(at(x) - center, scale, shift)); });
+    });
+  }
+}
+
+template <typename T>
+void batch_norm_forward_training(Stream stream, const T* x, const T* weight, const T* bias, T* running_mean,
+                                 T* running_var, T* out, T* mean, T* inv_std, int64_t outer, int64_t channels,
+                                 int64_t inner, double momentum, double eps) {
+  int64_t count = outer * inner;
+  if (count == 0) return;
+  Vec<T> keep((T)(1 - momentum)), take((T)momentum), unbiased(count > 1 ? (T)count / (T)(count - 1) : T(1));
+  for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+    T* var = inv_std;  // until its root is taken
+    channel_moments(x, mean, var, outer, channels, inner, begin, end);
+    for_vectors<T>(begin, end, [=](auto at) {
+      Vec<T> variance = at(var);
+      if (running_mean) at.store(running_mean, keep * at(running_mean) + take * at(mean));
+      if (running_var) at.store(running_var, keep * at(running_var) + take * (variance * unbiased));
+      at.store(inv_std, Vec<T>(T(1)) / sqrt(variance + Vec<T>((T)eps)));
+    });
+    auto read = [=](auto at) { return at(inv_std); };
+    normalize_channels(x, weight, bias, mean, read, out, outer, channels, inner, begin, end);
+  });
+}
+
+template <typename T>
+void batch_norm_forward_evaluation(Stream stream, const T* x, const T* weight, const T* bias, const T* running_mean,
+                                   const T* running_var, T* out, int64_t outer, int64_t channels, int64_t inner,
+                                   double eps) {
+  auto inv_std = [=](auto at) { return Vec<T>(T(1)) / sqrt(at(running_var) + Vec<T>((T)eps)); };
+  for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+    normalize_channels(x, weight, bias, running_mean, inv_std, out, outer, channels, inner, begin, end);
+  });
+}
+
+// The sums of a channel that its gradients are made of: of g and of g * (x - mean).
+template <typename T>
+struct GradientTerm {
+  const T *x, *grad_out;
+  Vec<T> mean;
+  template <typename Place>
+  SIMD_INLINE void operator()(Place at, Vec<T>* sums) const {
+    Vec<T> g = at(grad_out);
+    sums[0] += g;
+    sums[1] = fma(g, at(x) - mean, sums[1]);
+  }
+};
+
+template <typename T>
+struct BatchNormBackward {
+  const T *x, *weight, *mean, *inv_std, *grad_out;
+  T *grad_x, *grad_weight, *grad_bias;
+  int64_t outer, channels, inner;
+
+  template <typename Strip>
+  SIMD_INLINE void strip(Strip strip) const {
+    constexpr int vectors = Strip::vectors;
+    Vec<T> center[vectors];
+    for (int k = 0; k < vectors; ++k) center[k] = strip.top(k)(mean);
+    auto sums = sum_columns<T, 2>(strip, 0, outer, [this, &center](auto at, Vec<T>* sum) {
+      GradientTerm<T>{x, grad_out, center[at.vector]}(at, sum);
+    });
+    Vec<T> scale[vectors], level[vectors], slope[vectors], count((T)outer);
+    for (int k = 0; k < vectors; ++k) {
+      Vec<T> root = strip.top(k)(inv_std), bias_sum = sums.v[2 * k], weight_sum = root * sums.v[2 * k + 1];
+      if (grad_bias) strip.top(k).store(grad_bias, bias_sum);
+      if (grad_weight) strip.top(k).store(grad_weight, weight_sum);
+      scale[k] = root * value_or(weight, strip.top(k), T(1));
+      level[k] = bias_sum / count;
+      slope[k] = root * weight_sum / count;
+    }
+    if (!grad_x) return;
+    for (int64_t row = 0; row < outer; ++row)
+      for (int k = 0; k < vectors; ++k) {
+        auto at = strip.at(row, k);
+        at.store(grad_x, scale[k] * (at(grad_out) - level[k] - (at(x) - center[k]) * slope[k]));
+      }
+  }
+
+  SIMD_INLINE void channel(int64_t c) const {
+    GradientTerm<T> term{x, grad_out, Vec<T>(mean[c])};
+    double bias_sum = 0, centered_sum = 0;
+    for_segments(outer, channels, inner, c, [&](int64_t from, int64_t to) {
+      auto sums = sum_row_lanes<T, 2>(from, to, term);
+      bias_sum += sum_lanes(sums.v[0]);
+      centered_sum += sum_lanes(sums.v[1]);
+    });
+    double root = inv_std[c], count = (double)(outer * inner), weight_sum = root * centered_sum;
+    if (grad_bias) grad_bias[c] = (T)bias_sum;
+    if (grad_weight) grad_weight[c] = (T)weight_sum;
+    if (!grad_x) return;
+    Vec<T> scale(inv_std[c] * value_or(weight, c, T(1))), level((T)(bias_sum / count));
+    Vec<T> slope((T)(root * weight_sum / count)), center(mean[c]);
+    for_segments(outer, channels, inner, c, [&](int64_t from, int64_t to) {
+      for_vectors<T>(from, to,
+                     [&](auto at) { at.store(grad_x, scale * (at(grad_out) - level - (at(x) - center) * slope)); });
+    });
+  }
+};
+
+template <typename T>
+void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
+                         T* grad_x, T* grad_weight, T* grad_bias, int64_t outer, int64_t channels, int64_t inner) {
+  BatchNormBackward<T> backward{x,           weight,    mean,  inv_std,  grad_out, grad_x,
+                                grad_weight, grad_bias, outer, channels, inner};
+  for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
+    if (inner == 1)
+      for_strips<T>(begin, end, channels, [&](auto strip) { backward.strip(strip); });
+    else
+      for (int64_t c = begin; c < end; ++c) backward.channel(c);
+  });
+}
+
+// ---- layer norm
+
+template <typename T>
+void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, T* mean, T* inv_std,
+                        int64_t rows, int64_t columns, double eps) {
+  if (columns == 0) return;
+  parallel_for(
+      stream, rows, grain_of(columns),
+      [=](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; ++row) {
+          Moments moments = row_moments(x, row * columns, (row + 1) * columns);
+          mean[row] = (T)moments.mean;
+          inv_std[row] = (T)(1 / __builtin_sqrt(moments.squares / columns + eps));
+          Vec<T> center(mean[row]), scale(inv_std[row]);
+          const T* from = x + row * columns;
+          T* to = out + row * columns;
+          for_vectors<T>(0, columns, [=](auto at) {
+            Vec<T> normal = (at(from) - center) * scale;
+            at.store(to, fma(normal, value_or(weight, at, T(1)), value_or(bias, at, T(0))));
+          });
+        }
+      },
+      1);
+}
+
+// grad_x of one row
+template <typename T>
+SIMD_INLINE void layer_norm_backward_row(const T* x, const T* weight, T mean, T inv_std, const T* grad_out, T* grad_x,
+                                         int64_t columns) {
+  Vec<T> center(mean), scale(inv_std);
+  auto sums = sum_row_lanes<T, 2>(0, columns, [=](auto at, Vec<T>* sum) {
+    Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
+    sum[0] += h;
+    sum[1] = fma(h, (at(x) - center) * scale, sum[1]);
+  });
+  Vec<T> level(sum_lanes(sums.v[0]) / (T)columns), slope(sum_lanes(sums.v[1]) / (T)columns);
+  for_vectors<T>(0, columns, [=](auto at) {
+    Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
+    at.store(grad_x, scale * (h - level - (at(x) - center) * scale * slope));
+  });
+}
+
+template <typename T>
+void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
+                         T* grad_x, T* grad_weight, T* grad_bias, int64_t rows, int64_t columns) {
+  if (grad_x)
+    parallel_for(
+        stream, rows, grain_of(columns),
+        [=](int64_t first, int64_t last) {
+          for (int64_t row = first; row < last; ++row)
+            layer_norm_backward_row(x + row * columns, weight, mean[row], inv_std[row], grad_out + row * columns,
+                                    grad_x + row * columns, columns);
+        },
+        1);
+  if (!grad_weight && !grad_bias) return;
+  // Threads take columns here: the sums over rows keep one order.
+  parallel_for(
+      stream, columns, grain_of(rows),
+      [=](int64_t begin, int64_t end) {
+        for_strips<T>(begin, end, columns, [=](auto strip) {
+          auto sums = sum_columns<T, 2>(strip, 0, rows, [=](auto at, Vec<T>* sum) {
+            Vec<T> g = at(grad_out);
+            sum[0] += g;
+            sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
+          });
+          for (int k = 0; k < strip.vectors; ++k) {
+            if (grad_bias) strip.top(k).store(grad_bias, sums.v[2 * k]);
+            if (grad_weight) strip.top(k).store(grad_weight, sums.v[2 * k + 1]);
+          }
+        });
+      },
+      strip_columns<T>);
+}
+
+}  // namespace
+EXPORT(batch_norm_forward_training)
+EXPORT(batch_norm_forward_evaluation)
+EXPORT(batch_norm_backward)
+EXPORT(layer_norm_forward)
+EXPORT(layer_norm_backward)
+
+}  // namespace MINIDL_TARGET
