@@ -1,10 +1,10 @@
-// Free lists by size: powers of two with three steps between, 64-byte aligned. The interpreter lock guards them.
+// Free lists by size class: powers of two with three steps between, 64-byte aligned. The interpreter lock guards them.
 #include "memory_pool.h"
 
+#include <array>
 #include <bit>
+#include <cstdint>
 #include <cstdlib>
-#include <map>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -14,81 +14,117 @@ namespace minidl {
 namespace {
 
 constexpr size_t alignment_bytes = 64;
+constexpr int max_dims_of_numpy = 64;
 
-struct Block {
-  void* data;
+// Never destroyed: arrays may outlive the module at exit.
+auto& free_lists = *new std::array<std::vector<void*>, 64 * 4>;
+size_t bytes_in_use = 0, bytes_idle = 0;
+
+struct SizeClass {
+  int index;
   size_t bytes;
 };
 
-// Never destroyed: arrays may outlive the module at exit.
-auto& free_lists = *new std::map<size_t, std::vector<Block*>>;
-size_t bytes_in_use = 0, bytes_idle = 0;
-
-// At most a quarter of a block is wasted.
-size_t rounded_up(size_t bytes) {
-  if (bytes <= alignment_bytes) return alignment_bytes;
-  size_t step = std::bit_ceil(bytes) / 8;
-  if (step < alignment_bytes) step = alignment_bytes;
-  return (bytes + step - 1) / step * step;
+// The smallest class that holds `bytes`: (4 + quarter) / 4 * 2^exponent, so at most a fifth of a block is wasted.
+SizeClass size_class_of(size_t bytes) {
+  if (bytes <= 4 * alignment_bytes) {
+    int blocks = bytes == 0 ? 1 : (int)((bytes + alignment_bytes - 1) / alignment_bytes);
+    return {blocks - 1, blocks * alignment_bytes};
+  }
+  int exponent = std::bit_width(bytes - 1) - 1;
+  size_t quarter_bytes = (size_t)1 << (exponent - 2);
+  size_t quarters = (bytes + quarter_bytes - 1) / quarter_bytes;  // 5 .. 8
+  return {exponent * 4 + (int)(quarters - 5), quarters * quarter_bytes};
 }
 
-Block* take(size_t bytes) {
-  auto& list = free_lists[bytes];
-  bytes_in_use += bytes;
+void* take(SizeClass size_class) {
+  auto& list = free_lists[size_class.index];
+  bytes_in_use += size_class.bytes;
   if (!list.empty()) {
-    Block* block = list.back();
+    void* data = list.back();
     list.pop_back();
-    bytes_idle -= bytes;
-    return block;
+    bytes_idle -= size_class.bytes;
+    return data;
   }
-  void* data = std::aligned_alloc(alignment_bytes, bytes);
+  void* data = std::aligned_alloc(alignment_bytes, size_class.bytes);
   if (data == nullptr) {
     release_idle_memory();
-    data = std::aligned_alloc(alignment_bytes, bytes);
+    data = std::aligned_alloc(alignment_bytes, size_class.bytes);
   }
   if (data == nullptr) {
-    bytes_in_use -= bytes;
-    PyErr_Format(PyExc_MemoryError, "out of memory: %zu bytes asked for", bytes);
+    bytes_in_use -= size_class.bytes;
+    PyErr_Format(PyExc_MemoryError, "out of memory: %zu bytes asked for", size_class.bytes);
     throw py::error_already_set();
   }
-  return new Block{data, bytes};
+  return data;
 }
 
-void give_back(void* opaque) {
-  Block* block = static_cast<Block*>(opaque);
-  bytes_in_use -= block->bytes;
-  bytes_idle += block->bytes;
-  free_lists[block->bytes].push_back(block);
+void give_back(void* data, SizeClass size_class) {
+  bytes_in_use -= size_class.bytes;
+  bytes_idle += size_class.bytes;
+  free_lists[size_class.index].push_back(data);
+}
+
+// The array's base: gives the memory back when the last view is gone. The capsule's context holds the size.
+void capsule_destructor(PyObject* capsule) {
+  auto bytes = (size_t)(uintptr_t)PyCapsule_GetContext(capsule);
+  give_back(PyCapsule_GetPointer(capsule, nullptr), size_class_of(bytes));
+}
+
+py::ssize_t extent_of(PyObject* object) {
+  py::ssize_t extent = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+  if (extent == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (extent < 0) throw py::value_error("empty(): extents must not be negative, got " + std::to_string(extent));
+  return extent;
 }
 
 }  // namespace
 
-py::array empty_array(py::handle shape, py::dtype dtype) {
-  std::vector<py::ssize_t> extents;
-  if (py::isinstance<py::tuple>(shape) || py::isinstance<py::list>(shape))
-    for (py::handle extent : shape) extents.push_back(extent.cast<py::ssize_t>());
-  else
-    extents.push_back(shape.cast<py::ssize_t>());
-  size_t bytes = dtype.itemsize();
-  for (py::ssize_t extent : extents) {
-    if (extent < 0) throw py::value_error("empty(): extents must not be negative, got " + std::to_string(extent));
-    if (__builtin_mul_overflow(bytes, (size_t)extent, &bytes) || bytes > ((size_t)1 << 60)) {
+py::object empty_array(py::handle shape, const py::dtype& dtype) {
+  py::ssize_t extents[max_dims_of_numpy];
+  int dims = 0;
+  if (PyTuple_Check(shape.ptr()) || PyList_Check(shape.ptr())) {
+    for (py::handle extent : shape) {
+      if (dims == max_dims_of_numpy) throw py::value_error("empty(): an array has at most 64 dimensions");
+      extents[dims++] = extent_of(extent.ptr());
+    }
+  } else {
+    extents[dims++] = extent_of(shape.ptr());
+  }
+  size_t bytes = (size_t)dtype.itemsize();
+  for (int i = 0; i < dims; ++i)
+    if (__builtin_mul_overflow(bytes, (size_t)extents[i], &bytes) || bytes > ((size_t)1 << 60)) {
       PyErr_SetString(PyExc_MemoryError, "empty(): the shape asks for more memory than can be addressed");
       throw py::error_already_set();
     }
+
+  SizeClass size_class = size_class_of(bytes);
+  void* data = take(size_class);
+  auto capsule = py::reinterpret_steal<py::object>(PyCapsule_New(data, nullptr, nullptr));
+  if (!capsule) {
+    give_back(data, size_class);
+    throw py::error_already_set();
   }
-  Block* block = take(rounded_up(bytes));
-  return py::array(dtype, extents, block->data, py::capsule(block, give_back));
+  PyCapsule_SetContext(capsule.ptr(), (void*)(uintptr_t)size_class.bytes);
+  PyCapsule_SetDestructor(capsule.ptr(), capsule_destructor);
+
+  // NumPy's own constructor: py::array's costs as much again.
+  auto& numpy = py::detail::npy_api::get();
+  py::dtype descriptor = dtype;
+  constexpr int flags = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+                        py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  auto array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
+      numpy.PyArray_Type_, descriptor.release().ptr(), dims, extents, nullptr, data, flags, nullptr));
+  if (!array) throw py::error_already_set();
+  numpy.PyArray_SetBaseObject_(array.ptr(), capsule.release().ptr());
+  return array;
 }
 
 std::pair<size_t, size_t> pooled_bytes() { return {bytes_in_use, bytes_idle}; }
 
 void release_idle_memory() {
-  for (auto& [bytes, list] : free_lists) {
-    for (Block* block : list) {
-      std::free(block->data);
-      delete block;
-    }
+  for (auto& list : free_lists) {
+    for (void* data : list) std::free(data);
     list.clear();
   }
   bytes_idle = 0;

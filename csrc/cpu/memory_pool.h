@@ -7,7 +7,7 @@
 namespace minidl {
 
 // shape: an int or a tuple of ints. The memory returns to the pool when the array and all its views are gone.
-pybind11::array empty_array(pybind11::handle shape, pybind11::dtype dtype);
+pybind11::object empty_array(pybind11::handle shape, const pybind11::dtype& dtype);
 std::pair<size_t, size_t> pooled_bytes();
 void release_idle_memory();
 
