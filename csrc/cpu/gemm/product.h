@@ -1,0 +1,39 @@
+// What is multiplied: out (m x n) = activation(a b + bias (+ out)), a and b in either layout.
+#pragma once
+#include <stdint.h>
+
+#include "kernels.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// One factor as lines along k: the rows of a, the columns of b.
+template <typename T>
+struct Factor {
+  const T* data;
+  bool has_contiguous_lines;  // else the lines lie side by side, one step of k after the other
+  int64_t stride;             // from line to line if these are contiguous, else from step to step
+
+  // A single line is contiguous and single steps lie side by side, however the matrix was passed.
+  Factor(const T* data, int64_t lines, int64_t steps, bool contiguous)
+      : data(data),
+        has_contiguous_lines(steps > 1 && (contiguous || lines == 1)),
+        stride(has_contiguous_lines ? steps : lines) {}
+
+  const T* at(int64_t line, int64_t step) const {
+    return data + (has_contiguous_lines ? line * stride + step : step * stride + line);
+  }
+};
+
+template <typename T>
+struct Product {
+  int64_t m, n, k;
+  Factor<T> a, b;
+  T* out;
+  bool accumulate = false;
+  const T* bias = nullptr;  // n values, or null
+  Activation activation = Activation::none;
+};
+
+}  // namespace
+}  // namespace MINIDL_TARGET

@@ -1,0 +1,102 @@
+// The tile kernel: height x (vectors * width) sums of products, kept in registers over the whole depth.
+#pragma once
+#include "gemm/epilogue.h"
+#include "gemm/index_list.h"
+#include "simd.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// Sums fill the registers but for two vectors of b, one broadcast number of a and one product:
+// 14 x 2 of 32 registers, 6 x 2 of 16.
+constexpr int tile_vectors = 2;
+constexpr int tile_rows = vector_registers / tile_vectors - 2;
+template <typename T>
+constexpr int tile_columns = tile_vectors * Vec<T>::width;
+// Lines of a packed panel of a: whole vectors.
+template <typename T>
+constexpr int packed_rows = (tile_rows + Vec<T>::width - 1) / Vec<T>::width * Vec<T>::width;
+
+template <typename T>
+struct TileInput {
+  const T *a, *b;
+  int64_t a_row, a_step;  // elements from row to row and from step to step
+  int64_t b_step;
+  int64_t depth;
+};
+
+template <typename T>
+struct TileOutput {
+  T* out;
+  int64_t stride;
+  int columns;    // valid ones; the others of the last vector are not written
+  const T* bias;  // at the tile's first column, or null
+};
+
+// out[:height, :columns] = epilogue(a b). a_row is 1 for has_adjacent_rows: a packed panel, or a transposed a.
+template <typename T, int height, int vectors, bool has_adjacent_rows>
+void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to, const Epilogue<T>& epilogue) {
+  constexpr int width = Vec<T>::width, columns = vectors * width;
+  Vec<T> sum[height][vectors];
+#pragma GCC unroll 16
+  for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) sum[row][v] = Vec<T>{};
+
+  // out is written once, at the end: by then its lines have arrived.
+  for (int row = 0; row < height; ++row)
+    for (int v = 0; v < vectors; ++v) __builtin_prefetch(to.out + row * to.stride + v * width, 1);
+
+  const T *a = in.a, *b = in.b;
+  const int64_t a_row = has_adjacent_rows ? 1 : in.a_row, a_step = has_adjacent_rows ? in.a_step : 1;
+  for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step) {
+    Vec<T> b_vector[vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) b_vector[v] = load(b + v * width);
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row) {
+      Vec<T> a_number(a[row * a_row]);
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[row][v] = fma(a_number, b_vector[v], sum[row][v]);
+    }
+  }
+
+  if (to.columns == columns && epilogue.is_short()) {
+    Vec<T> lower_bound(epilogue.lower_bound()), bias[vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) bias[v] = to.bias ? load(to.bias + v * width) : no_bias<T>();
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v)
+        store(to.out + row * to.stride + v * width, add_and_bound(sum[row][v], bias[v], lower_bound));
+  } else {
+    alignas(64) T sums[height * columns];
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) store(sums + row * columns + v * width, sum[row][v]);
+    finish_tile(epilogue, sums, columns, to.bias, to.out, to.stride, height, to.columns);
+  }
+}
+
+template <typename T>
+using TileKernel = void(const TileInput<T>&, const TileOutput<T>&, const Epilogue<T>&);
+
+template <typename T, int vectors, bool has_adjacent_rows, int... row>
+inline TileKernel<T>* kernel_of_height(int height, IndexList<row...>) {
+  static constexpr TileKernel<T>* kernels[] = {multiply_tile<T, row + 1, vectors, has_adjacent_rows>...};
+  return kernels[height - 1];
+}
+
+// The instance for 1 <= height <= tile_rows and 1 or 2 vectors.
+template <typename T>
+TileKernel<T>* tile_kernel(int height, int vectors, bool has_adjacent_rows) {
+  typename CountTo<tile_rows>::List rows;
+  if (vectors == 1)
+    return has_adjacent_rows ? kernel_of_height<T, 1, true>(height, rows) : kernel_of_height<T, 1, false>(height, rows);
+  return has_adjacent_rows ? kernel_of_height<T, 2, true>(height, rows) : kernel_of_height<T, 2, false>(height, rows);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET
