@@ -671,137 +671,114 @@ void bind_random(py::module_& m) {
 
 using Arrays = std::vector<Array>;
 
-// The segments of a group: parameter, gradient (or None) and state arrays side by side, all of one shape and dtype.
+// The segments of a group: parameter, gradient (or None) and state arrays side by side, all of one shape and dtype,
+// beside float64[2] counters. An empty list means that this state, or the counters, are not kept.
 template <typename T>
 std::shared_ptr<std::vector<Segment<T>>> make_segments(const char* kernel, Arrays& params, Arrays& grads,
-                                                       std::vector<Arrays>& states) {
+                                                       std::vector<Arrays>& states, Arrays& counters) {
   auto require_count = [&](const Arrays& list, const char* what) {
     if (list.size() != grads.size())
       throw std::invalid_argument(std::string(kernel) + "(): " + what + " must have " + std::to_string(grads.size()) +
                                   " arrays like grads, got " + std::to_string(list.size()));
   };
   require_count(params, "params");
-  for (Arrays& state : states) require_count(state, "each state");
+  if (!counters.empty()) require_count(counters, "counters");
+  for (Arrays& state : states)
+    if (!state.empty()) require_count(state, "each state");
   auto segments = std::make_shared<std::vector<Segment<T>>>();
   for (size_t i = 0; i < params.size(); ++i) {
     name_arrays(kernel, "param, grad", params[i], grads[i]);
     if (!grads[i].is_given) continue;
     require_same_shape(params[i], grads[i]);
-    Segment<T> segment{params[i].pointer<T>(true), grads[i].pointer<T>(true), {}, params[i].size()};
+    Segment<T> segment{params[i].pointer<T>(true), grads[i].pointer<T>(true), {}, nullptr, params[i].size()};
     for (size_t s = 0; s < states.size(); ++s) {
+      if (states[s].empty()) continue;
       name_arrays(kernel, "param, state", params[i], states[s][i]);
-      states[s][i].position = 1;
       require_same_shape(params[i], states[s][i]);
       segment.state[s] = states[s][i].pointer<T>(true);
+    }
+    if (!counters.empty()) {
+      name_arrays(kernel, "counters", counters[i]);
+      require_size(counters[i], 2);
+      segment.counters = counters[i].pointer<double>(true);
     }
     segments->push_back(segment);
   }
   return segments;
 }
 
+// What the steps of all optimizers take: a group's arrays.
+struct Group {
+  Arrays params, grads;
+  std::vector<Arrays> states;
+  Arrays counters;
+  Array schedule;
+};
+
 // One optimizer step for all segments of a group; every parameter of the group has the dtype of the first.
 template <typename F, typename D, typename... Scalars>
-void run_group(const Entry<F, D>& entry, Arrays& params, Arrays& grads, std::vector<Arrays>& states, int state_count,
-               Array schedule, const Scalars&... scalars) {
-  if ((int)states.size() != state_count)
+void run_group(const Entry<F, D>& entry, Group group, size_t state_count, const Scalars&... scalars) {
+  if (group.states.size() != state_count)
     throw std::invalid_argument(std::string(entry.name) + "(): states must hold " + std::to_string(state_count) +
-                                " lists of arrays, got " + std::to_string(states.size()));
-  if (params.empty()) return;
-  name_arrays(entry.name, "schedule", schedule);
-  require_size(schedule, 4);
-  if (params[0].dtype == DType::float64) {
-    auto segments = make_segments<double>(entry.name, params, grads, states);
-    submit(active_kernels<double>().*entry.f64, segments, (int64_t)segments->size(), schedule, scalars...);
-  } else {
-    auto segments = make_segments<float>(entry.name, params, grads, states);
-    submit(active_kernels<float>().*entry.f32, segments, (int64_t)segments->size(), schedule, scalars...);
-  }
+                                (state_count == 1 ? " list" : " lists") + " of arrays, got " +
+                                std::to_string(group.states.size()));
+  name_arrays(entry.name, "schedule", group.schedule);
+  require_size(group.schedule, 3);
+  if (group.params.empty()) return;
+  if (group.counters.empty())
+    throw std::invalid_argument(std::string(entry.name) + "(): counters must have one array per parameter");
+  auto submit_segments = [&]<typename T>(auto kernel, T) {
+    auto segments = make_segments<T>(entry.name, group.params, group.grads, group.states, group.counters);
+    submit(kernel, segments, (int64_t)segments->size(), group.schedule, scalars...);
+  };
+  if (group.params[0].dtype == DType::float64)
+    submit_segments(active_kernels<double>().*entry.f64, double());
+  else
+    submit_segments(active_kernels<float>().*entry.f32, float());
+}
+
+template <typename... Types>
+struct Scalars {};
+
+// A step is defined by its scalars: name(params, grads, states, counters, schedule, scalars...).
+template <typename F, typename D, typename... Types, typename... Names>
+void define_step(py::module_& m, Entry<F, D> entry, size_t state_count, Scalars<Types...>, const Names&... names) {
+  m.def(
+      entry.name,
+      [entry, state_count](Arrays params, Arrays grads, std::vector<Arrays> states, Arrays counters, Array schedule,
+                           Types... scalars) {
+        Group group{std::move(params), std::move(grads), std::move(states), std::move(counters), schedule};
+        run_group(entry, std::move(group), state_count, scalars...);
+      },
+      entry.maths, "params"_a, "grads"_a, "states"_a, "counters"_a, "schedule"_a, names...);
 }
 
 // Kernels over gradients alone.
 template <typename F, typename D, typename... Arguments>
 void run_gradients(const Entry<F, D>& entry, Arrays& grads, const Arguments&... arguments) {
   std::vector<Arrays> no_states;
+  Arrays no_counters;
   if (!grads.empty() && grads[0].dtype == DType::float64) {
-    auto segments = make_segments<double>(entry.name, grads, grads, no_states);
+    auto segments = make_segments<double>(entry.name, grads, grads, no_states, no_counters);
     submit(active_kernels<double>().*entry.f64, segments, (int64_t)segments->size(), arguments...);
   } else {
-    auto segments = make_segments<float>(entry.name, grads, grads, no_states);
+    auto segments = make_segments<float>(entry.name, grads, grads, no_states, no_counters);
     submit(active_kernels<float>().*entry.f32, segments, (int64_t)segments->size(), arguments...);
   }
 }
 
 void bind_optimizer(py::module_& m) {
-  using States = std::vector<Arrays>;
-  m.def(
-      "sgd_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double momentum, double dampening,
-         double weight_decay, bool nesterov, bool maximize) {
-        run_group(ENTRY(sgd_step), params, grads, states, momentum != 0 ? 1 : 0, schedule, momentum, dampening,
-                  weight_decay, nesterov, maximize);
-      },
-      maths::sgd_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "momentum"_a, "dampening"_a, "weight_decay"_a,
-      "nesterov"_a, "maximize"_a);
-  m.def(
-      "adam_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
-         double weight_decay, bool decoupled, bool amsgrad, bool maximize) {
-        run_group(ENTRY(adam_step), params, grads, states, amsgrad ? 3 : 2, schedule, beta1, beta2, eps, weight_decay,
-                  decoupled, amsgrad, maximize);
-      },
-      maths::adam_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
-      "weight_decay"_a, "decoupled"_a, "amsgrad"_a, "maximize"_a);
-  m.def(
-      "adagrad_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double lr_decay, double weight_decay, double eps,
-         bool maximize) {
-        run_group(ENTRY(adagrad_step), params, grads, states, 1, schedule, lr_decay, weight_decay, eps, maximize);
-      },
-      maths::adagrad_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "lr_decay"_a, "weight_decay"_a, "eps"_a,
-      "maximize"_a);
-  m.def(
-      "rmsprop_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double alpha, double eps, double weight_decay,
-         double momentum, bool centered, bool maximize) {
-        run_group(ENTRY(rmsprop_step), params, grads, states, 3, schedule, alpha, eps, weight_decay, momentum, centered,
-                  maximize);
-      },
-      maths::rmsprop_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "alpha"_a, "eps"_a, "weight_decay"_a,
-      "momentum"_a, "centered"_a, "maximize"_a);
-  m.def(
-      "adadelta_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double rho, double eps, double weight_decay,
-         bool maximize) {
-        run_group(ENTRY(adadelta_step), params, grads, states, 2, schedule, rho, eps, weight_decay, maximize);
-      },
-      maths::adadelta_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "rho"_a, "eps"_a, "weight_decay"_a,
-      "maximize"_a);
-  m.def(
-      "adamax_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
-         double weight_decay, bool maximize) {
-        run_group(ENTRY(adamax_step), params, grads, states, 2, schedule, beta1, beta2, eps, weight_decay, maximize);
-      },
-      maths::adamax_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
-      "weight_decay"_a, "maximize"_a);
-  m.def(
-      "nadam_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
-         double weight_decay, double momentum_decay, bool decoupled, bool maximize) {
-        run_group(ENTRY(nadam_step), params, grads, states, 2, schedule, beta1, beta2, eps, weight_decay,
-                  momentum_decay, decoupled, maximize);
-      },
-      maths::nadam_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
-      "weight_decay"_a, "momentum_decay"_a, "decoupled"_a, "maximize"_a);
-  m.def(
-      "radam_step",
-      [](Arrays params, Arrays grads, States states, Array schedule, double beta1, double beta2, double eps,
-         double weight_decay, bool decoupled, bool maximize) {
-        run_group(ENTRY(radam_step), params, grads, states, 2, schedule, beta1, beta2, eps, weight_decay, decoupled,
-                  maximize);
-      },
-      maths::radam_step, "params"_a, "grads"_a, "states"_a, "schedule"_a, "beta1"_a, "beta2"_a, "eps"_a,
-      "weight_decay"_a, "decoupled"_a, "maximize"_a);
+  using D = double;
+  using B = bool;
+  define_step(m, ENTRY(sgd_step), 1, Scalars<D, B, B>(), "dampening"_a, "nesterov"_a, "maximize"_a);
+  define_step(m, ENTRY(adam_step), 3, Scalars<D, D, B, B>(), "beta2"_a, "eps"_a, "decoupled"_a, "maximize"_a);
+  define_step(m, ENTRY(adagrad_step), 1, Scalars<D, D, B>(), "lr_decay"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(rmsprop_step), 3, Scalars<D, D, B>(), "alpha"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(adadelta_step), 2, Scalars<D, D, B>(), "rho"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(adamax_step), 2, Scalars<D, D, B>(), "beta2"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(nadam_step), 2, Scalars<D, D, D, B, B>(), "beta2"_a, "eps"_a, "momentum_decay"_a, "decoupled"_a,
+              "maximize"_a);
+  define_step(m, ENTRY(radam_step), 2, Scalars<D, D, B, B>(), "beta2"_a, "eps"_a, "decoupled"_a, "maximize"_a);
   m.def(
       "squared_norm",
       [](Arrays grads, Array out) {

@@ -9,8 +9,8 @@ namespace {
 constexpr int vector_bytes = 64;
 constexpr int vector_registers = 32;
 
-inline __m512 native_sqrt(__m512 x) { return _mm512_sqrt_ps(x); }
-inline __m512d native_sqrt(__m512d x) { return _mm512_sqrt_pd(x); }
+inline __m512 native_sqrt(__m512 x) { return _mm512_maskz_sqrt_ps((__mmask16)-1, x); }
+inline __m512d native_sqrt(__m512d x) { return _mm512_maskz_sqrt_pd((__mmask8)-1, x); }
 
 inline __mmask16 first_lanes_32(int count) { return (__mmask16)((1u << count) - 1); }
 inline __mmask8 first_lanes_64(int count) { return (__mmask8)((1u << count) - 1); }
@@ -35,7 +35,7 @@ inline void native_store_partial(T* to, Native lanes, int count) {
 // 64-bit products of the even 32-bit lanes.
 template <typename Wide, typename Narrow>
 inline Wide native_multiply_even(Narrow a, Narrow b) {
-  return (Wide)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+  return (Wide)_mm512_maskz_mul_epu32((__mmask8)-1, (__m512i)a, (__m512i)b);
 }
 
 }  // namespace

@@ -1,0 +1,167 @@
+// Random fills from a ticket {seed, call}: the same numbers on every instruction set and for any number of threads.
+// Compiled with -ffp-contract=off, because a fused multiply-add would round differently where there is none.
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "parallel.h"
+#include "philox.h"
+
+namespace MINIDL_TARGET {
+
+namespace {
+
+template <typename T>
+void take_ticket(Stream, int64_t* generator, int64_t* ticket) {
+  ticket[0] = generator[0];
+  ticket[1] = generator[1]++;
+}
+
+// convert(words, values) turns the 64 words of a group into per_group values.
+template <int per_group, typename Value, typename Convert>
+SIMD_INLINE void fill_groups(Stream stream, const int64_t* ticket, Value* out, int64_t size, Convert convert) {
+  parallel_for(
+      stream, size, 8192,
+      [=](int64_t begin, int64_t end) {
+        alignas(64) uint32_t words[group_words];
+        for (int64_t i = begin; i < end; i += per_group) {
+          philox_group(ticket, i / per_group, words);
+          if (i + per_group <= end) {
+            convert(words, out + i);
+            continue;
+          }
+          Value edge[per_group];
+          convert(words, edge);
+          memcpy(out + i, edge, (end - i) * sizeof(Value));
+        }
+      },
+      per_group);
+}
+
+template <typename T>
+void random_bits(Stream stream, const int64_t* ticket, int64_t* out, int64_t size) {
+  fill_groups<group_words>(stream, ticket, out, size, [](const uint32_t* words, int64_t* values) {
+    for (int i = 0; i < group_words; ++i) values[i] = words[i];
+  });
+}
+
+// float draws 32 bits an element, double 64.
+template <typename T>
+constexpr int per_group = group_words * (int)sizeof(float) / (int)sizeof(T);
+
+template <typename T>
+SIMD_INLINE T unit_interval(const uint32_t* words, int i) {
+  if constexpr (sizeof(T) == sizeof(float))
+    return (float)(int32_t)(words[i] >> 8) * 0x1p-24f;
+  else
+    return (double)(int64_t)(wide_word(words, i) >> 11) * 0x1p-53;
+}
+
+template <typename T>
+void uniform(Stream stream, const int64_t* ticket, T* out, int64_t size, double low, double high) {
+  T first = (T)low, range = (T)high - first, limit = (T)high;
+  T below_limit = first < limit ? (sizeof(T) == 4 ? (T)nextafterf(limit, first) : (T)nextafter(limit, first)) : first;
+  fill_groups<per_group<T>>(stream, ticket, out, size, [=](const uint32_t* words, T* values) {
+    for (int i = 0; i < per_group<T>; ++i) {
+      T value = first + range * unit_interval<T>(words, i);
+      values[i] = value < limit ? value : below_limit;
+    }
+  });
+}
+
+template <typename T>
+void bernoulli(Stream stream, const int64_t* ticket, T* out, int64_t size, double p) {
+  int64_t successes = (int64_t)(p * 0x1p32 + 0.5);  // of the 2^32 values of a word
+  T one = successes > 0 ? T(1) : T(0);
+  uint32_t last = successes > 0 ? (uint32_t)(successes - 1) : 0;
+  fill_groups<group_words>(stream, ticket, out, size, [=](const uint32_t* words, T* values) {
+    const T success = one, failure = T(0);
+    for (int i = 0; i < group_words; ++i) values[i] = words[i] > last ? failure : success;
+  });
+}
+
+// The upper half of the 128-bit product of 64 random bits with the range: a value is likelier than another by at most
+// one part in 2^64 / range.
+template <typename T>
+void randint(Stream stream, const int64_t* ticket, int64_t* out, int64_t size, int64_t low, int64_t high) {
+  uint64_t range = (uint64_t)high - (uint64_t)low;
+  fill_groups<group_words / 2>(stream, ticket, out, size, [=](const uint32_t* words, int64_t* values) {
+    for (int i = 0; i < group_words / 2; ++i) {
+      auto product = (unsigned __int128)wide_word(words, i) * range;
+      values[i] = (int64_t)((uint64_t)low + (uint64_t)(product >> 64));
+    }
+  });
+}
+
+// ---- permutation
+
+// A Feistel network on pairs (left < columns, right < rows): each round adds a keyed hash of one half to the other.
+struct Feistel {
+  static constexpr int rounds = 12;
+  uint64_t columns, rows;
+  uint32_t keys[rounds];
+
+  Feistel(const int64_t* ticket, int64_t size) {
+    // Even, so that a round can be an odd permutation; the grid exceeds size by at most two rows.
+    columns = (uint64_t)::sqrt((double)size);
+    columns += 2 - columns % 2;
+    rows = ((uint64_t)size + columns - 1) / columns;
+    uint32_t words[group_words];
+    philox_group(ticket, 0, words);
+    memcpy(keys, words, sizeof keys);
+  }
+
+  // The finalizer of MurmurHash3 (Appleby 2008), scaled to [0, modulus).
+  static SIMD_INLINE uint32_t hash(uint32_t x, uint64_t modulus) {
+    x = (x ^ (x >> 16)) * 0x85ebca6bu;
+    x = (x ^ (x >> 13)) * 0xc2b2ae35u;
+    return (uint32_t)(((x ^ (x >> 16)) * modulus) >> 32);
+  }
+
+  static SIMD_INLINE uint32_t add(uint32_t a, uint32_t b, uint32_t modulus) {
+    uint32_t sum = a + b;
+    return sum >= modulus ? sum - modulus : sum;
+  }
+
+  template <int count>
+  SIMD_INLINE void permute(uint32_t* left, uint32_t* right) const {
+    for (int round = 0; round < rounds; round += 2) {
+      for (int i = 0; i < count; ++i) left[i] = add(left[i], hash(right[i] + keys[round], columns), (uint32_t)columns);
+      for (int i = 0; i < count; ++i) right[i] = add(right[i], hash(left[i] + keys[round + 1], rows), (uint32_t)rows);
+    }
+  }
+};
+
+template <typename T>
+void permutation(Stream stream, const int64_t* ticket, int64_t* out, int64_t size) {
+  const Feistel feistel(ticket, size);
+  constexpr int lanes = 64;
+  parallel_for(stream, size, 1024, [=, &feistel](int64_t begin, int64_t end) {
+    uint32_t left[lanes], right[lanes];
+    for (int64_t i = begin; i < end; i += lanes) {
+      for (int j = 0; j < lanes; ++j) {
+        left[j] = (uint32_t)((uint64_t)(i + j) % feistel.columns);
+        right[j] = (uint32_t)((uint64_t)(i + j) / feistel.columns);
+      }
+      feistel.permute<lanes>(left, right);
+      for (int j = 0; j < lanes && i + j < end; ++j) {
+        uint64_t place = right[j] * feistel.columns + left[j];
+        while (place >= (uint64_t)size) {  // walk the cycle back into 0 .. size - 1
+          feistel.permute<1>(left + j, right + j);
+          place = right[j] * feistel.columns + left[j];
+        }
+        out[i + j] = (int64_t)place;
+      }
+    }
+  });
+}
+
+}  // namespace
+EXPORT(take_ticket)
+EXPORT(random_bits)
+EXPORT(uniform)
+EXPORT(bernoulli)
+EXPORT(randint)
+EXPORT(permutation)
+
+}  // namespace MINIDL_TARGET
