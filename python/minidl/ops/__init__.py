@@ -6,6 +6,7 @@ from minidl import tensor_methods
 from minidl.ops.creation import *
 from minidl.ops.elementwise import *
 from minidl.ops.indexing import *
+from minidl.ops.reduction import *
 from minidl.ops.shape import *
 
 # Tensor's methods forward to this package, which is built on Tensor.
