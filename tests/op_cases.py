@@ -1,10 +1,13 @@
 """ONE ROW PER OP: its reference in NumPy float64, the shapes, and how exact it must be; test_ops.py judges each row."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from minidl import ops
 
 Shape = tuple[int, ...]
 Array = np.ndarray
@@ -92,15 +95,179 @@ def spread(
     return values.reshape(shape)
 
 
+def add_at(shape: Shape, index: Array, values: Array) -> Array:
+    out = np.zeros(shape)
+    np.add.at(out, index, values)
+    return out
+
+
 def round_to_float32(array: Array) -> Array:
     return array.astype(np.float32).astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array
 
 
+# fmt: off
 # ---- elementwise
-ELEMENTWISE: list[OpCase] = []
+PAIR: list[tuple[Shape, ...]] = [((37,), (37,)), ((3, 1, 5), (4, 1)), ((), (7,)), ((1009, 3), (3,)), ((0, 4), (1, 4))]
+POSITIVE = (0.02, 6.0)
+EXP_REASON = "polynomial after reduction: under 1 ulp, and NumPy's own half"
+QUOTIENT_REASON = "gradient of four roundings"
+
+
+def integers(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [random.integers(1, 9, shape) for shape in shapes]
+
+
+def booleans(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [random.integers(0, 2, shape) > 0 for shape in shapes]
+
+
+def with_mask(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [random.integers(0, 2, shapes[0]) > 0, *(spread(random, shape, -4, 4) for shape in shapes[1:])]
+
+
+def repeating(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    """Values that are often equal, with nan among them."""
+    return [random.choice([-1.0, 0.0, 2.0, np.nan], shape) for shape in shapes]
+
+
+def truth(op: Callable[..., Any], reference: Callable[..., Any], **options: Any) -> OpCase:
+    return OpCase(op, reference, PAIR, inputs=repeating, differentiable=False, **options)
+
+
+ELEMENTWISE: list[OpCase] = [
+    OpCase(ops.add, np.add, PAIR, elementwise=True),
+    OpCase(lambda x: ops.add(x, 2.5), lambda x: x + 2.5, name="add of a number", elementwise=True),
+    OpCase(ops.add, lambda a, b, alpha: a + alpha * b, PAIR, rtol=1, reason="two roundings",
+           magnitude=lambda a, b, alpha: np.abs(a) + np.abs(alpha * b), kwargs={"alpha": 0.3}, name="add with alpha"),
+    OpCase(ops.sub, np.subtract, PAIR, elementwise=True),
+    OpCase(lambda x: ops.sub(1.5, x), lambda x: 1.5 - x, name="sub from a number", elementwise=True),
+    OpCase(ops.mul, np.multiply, PAIR, elementwise=True),
+    OpCase(lambda x: ops.mul(x, -3.0), lambda x: x * -3.0, name="mul by a number", elementwise=True),
+    OpCase(ops.div, np.divide, PAIR, elementwise=True, domain=[(-4, 4), (0.3, 3)], grad_rtol=8, reason=QUOTIENT_REASON),
+    OpCase(ops.floor_divide, np.floor_divide, [((5, 4), (4,))], inputs=integers, differentiable=False),
+    OpCase(ops.remainder, np.remainder, [((61,), (61,)), ((3, 1), (1, 7))], domain=[(5.1, 5.9), (1.01, 1.19)], rtol=8,
+           reason="a difference four times smaller than its terms", twice_differentiable=False),
+    OpCase(ops.pow, np.power, PAIR, elementwise=True, domain=[(0.3, 3), (-2, 3)], rtol=2, grad_rtol=16,
+           reason="2^(b log2 a) with an extended logarithm; the gradient multiplies two powers"),
+    OpCase(lambda x: ops.pow(x, 3), lambda x: x**3, name="pow of an integer", elementwise=True, rtol=2, grad_rtol=8,
+           reason="2^(b log2 a) with an extended logarithm"),
+    OpCase(lambda x: ops.pow(x, -1.5), lambda x: x**-1.5, name="pow of a number", elementwise=True, domain=(0.3, 3),
+           rtol=2, grad_rtol=8, reason="2^(b log2 a) with an extended logarithm"),
+    OpCase(ops.maximum, np.maximum, PAIR, elementwise=True, rtol=0, grad_rtol=2),
+    OpCase(ops.minimum, np.minimum, PAIR, elementwise=True, rtol=0, grad_rtol=2),
+    OpCase(ops.where, np.where, [((9, 5), (9, 5), (9, 5)), ((7, 1), (1, 9), ()), ((3,), (2, 3), (2, 1))],
+           inputs=with_mask, rtol=0),
+    OpCase(lambda mask, x: ops.masked_fill(x, mask, 7.0), lambda mask, x: np.where(mask, 7.0, x),
+           [((9, 5), (9, 5)), ((5,), (9, 5))], inputs=with_mask, rtol=0, name="masked_fill"),
+    OpCase(ops.clamp, lambda x, min, max: np.clip(x, min, max), elementwise=True, rtol=0, kinks=(-1.5, 2.0),
+           kwargs={"min": -1.5, "max": 2.0}),
+    OpCase(lambda x, low: ops.clamp(x, min=low), np.maximum, PAIR, rtol=0, name="clamp by a tensor"),
+    OpCase(ops.neg, np.negative, elementwise=True, rtol=0),
+    OpCase(ops.abs, np.abs, elementwise=True, rtol=0, kinks=(0.0,)),
+    OpCase(ops.square, np.square, elementwise=True),
+    OpCase(ops.reciprocal, np.reciprocal, elementwise=True, domain=POSITIVE),
+    OpCase(ops.sqrt, np.sqrt, elementwise=True, domain=POSITIVE),
+    OpCase(ops.rsqrt, lambda x: 1 / np.sqrt(x), elementwise=True, domain=POSITIVE, rtol=1, grad_rtol=8,
+           reason="two roundings; the gradient multiplies three such factors"),
+    OpCase(ops.exp, np.exp, elementwise=True, rtol=1.5, reason=EXP_REASON),
+    OpCase(ops.expm1, np.expm1, elementwise=True, rtol=2, reason=EXP_REASON),
+    OpCase(ops.log, np.log, elementwise=True, domain=POSITIVE, rtol=1.5, reason=EXP_REASON),
+    OpCase(ops.log1p, np.log1p, elementwise=True, domain=(-0.9, 6), rtol=2, reason=EXP_REASON, grad_rtol=8),
+    OpCase(ops.erf, np.vectorize(math.erf, otypes=[float]), elementwise=True, rtol=2, grad_rtol=24,
+           reason="polynomials in two ranges; the gradient is e^(-x^2), whose exponent is rounded"),
+    OpCase(ops.sin, np.sin, elementwise=True, rtol=1, reason="NumPy's float32 sine"),
+    OpCase(ops.cos, np.cos, elementwise=True, rtol=1, reason="NumPy's float32 cosine"),
+    OpCase(ops.sign, np.sign, elementwise=True, rtol=0, kinks=(0.0,), grad_rtol=0),
+    OpCase(ops.floor, np.floor, [((61,),)], domain=(0.1, 0.9), rtol=0, grad_rtol=0),
+    OpCase(ops.ceil, np.ceil, [((61,),)], domain=(0.1, 0.9), rtol=0, grad_rtol=0),
+    OpCase(ops.round, np.round, [((61,),)], domain=(0.6, 1.4), rtol=0, grad_rtol=0),
+    truth(ops.eq, np.equal),
+    truth(ops.ne, np.not_equal),
+    truth(ops.lt, np.less),
+    truth(ops.le, np.less_equal),
+    truth(ops.gt, np.greater),
+    truth(ops.ge, np.greater_equal),
+    OpCase(ops.isnan, np.isnan, [((61,),)], inputs=repeating, differentiable=False),
+    OpCase(ops.isinf, np.isinf, [((61,),)], inputs=repeating, differentiable=False),
+    OpCase(ops.isfinite, np.isfinite, [((61,),)], inputs=repeating, differentiable=False),
+    OpCase(ops.logical_not, np.logical_not, [((61,),)], inputs=booleans, differentiable=False),
+    OpCase(ops.bitwise_not, np.bitwise_not, [((61,),)], inputs=booleans, differentiable=False),
+    OpCase(ops.bitwise_and, np.bitwise_and, [((61,), (61,))], inputs=integers, differentiable=False),
+    OpCase(ops.bitwise_or, np.bitwise_or, [((61,), (61,))], inputs=booleans, differentiable=False),
+    OpCase(ops.bitwise_xor, np.bitwise_xor, [((61,), (61,))], inputs=integers, differentiable=False),
+    OpCase(ops.clone, lambda x: x, elementwise=True, rtol=0),
+    OpCase(ops.contiguous, lambda x: x, elementwise=True, rtol=0),
+    OpCase(lambda x: ops.cast(ops.cast(x, "float64"), x.dtype), lambda x: x, [((61,),)], rtol=0, name="cast"),
+    OpCase(lambda a, b: ops.add_(ops.clone(a), b), np.add, [((61,), (61,)), ((3, 5), (5,))], name="add_"),
+    OpCase(lambda a, b: ops.sub_(ops.clone(a), b), np.subtract, [((61,), (61,)), ((3, 5), (5,))], name="sub_"),
+    OpCase(lambda a, b: ops.mul_(ops.clone(a), b), np.multiply, [((61,), (61,)), ((3, 5), (5,))], name="mul_"),
+    OpCase(lambda a, b: ops.div_(ops.clone(a), b), np.divide, [((61,), (61,)), ((3, 5), (5,))],
+           domain=[(-4, 4), (0.3, 3)], grad_rtol=8, reason=QUOTIENT_REASON, name="div_"),
+    OpCase(lambda x: ops.clamp_(ops.clone(x), -1, 1), lambda x: np.clip(x, -1, 1), [((61,),)], rtol=0,
+           kinks=(-1.0, 1.0), name="clamp_"),
+    OpCase(lambda x: ops.fill_(ops.clone(x), 3.0), lambda x: np.full(x.shape, 3.0), [((61,),)], rtol=0, name="fill_"),
+    OpCase(lambda a, b: ops.copy_(ops.clone(a), b), lambda a, b: b + 0 * a, [((61,), (61,)), ((3, 5), (5,))], rtol=0,
+           name="copy_"),
+]
 
 # ---- view
-VIEW: list[OpCase] = []
+MATRIX = [((5, 7),), ((1, 1),), ((0, 3),), ((67, 1013),)]
+VOLUME = [((2, 3, 5),), ((7, 1, 11),)]
+
+
+def with_index(random: np.random.Generator, shape: Shape, index_shape: Shape) -> list[Array]:
+    """Values, and places along the first dimension that may repeat."""
+    return [spread(random, shape, -4, 4), random.integers(0, shape[0], index_shape)]
+
+
+VIEW: list[OpCase] = [
+    OpCase(lambda x: ops.reshape(x, (-1, x.shape[0])), lambda x: x.reshape(-1, x.shape[0]), VOLUME, rtol=0,
+           name="reshape"),
+    OpCase(lambda x: ops.view(ops.contiguous(x), (-1,)), np.ravel, MATRIX, rtol=0, name="view"),
+    OpCase(lambda x: ops.flatten(x, 1), lambda x: x.reshape(len(x), -1), VOLUME, rtol=0, name="flatten"),
+    OpCase(ops.squeeze, np.squeeze, [((7, 1, 11),), ((1, 1),), ((3, 2),)], rtol=0),
+    OpCase(lambda x: ops.unsqueeze(x, -1), lambda x: x[..., None], VOLUME, rtol=0, name="unsqueeze"),
+    OpCase(lambda x: ops.permute(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1), VOLUME, rtol=0, name="permute"),
+    OpCase(lambda x: ops.transpose(x, 0, -1), lambda x: x.swapaxes(0, -1), VOLUME, rtol=0, name="transpose"),
+    OpCase(ops.t, np.transpose, MATRIX, rtol=0),
+    OpCase(lambda x: ops.expand(x, (4, -1, 6)), lambda x: np.broadcast_to(x, (4, x.shape[-2], 6)), [((3, 1),)], rtol=0,
+           name="expand"),
+    OpCase(lambda x: ops.broadcast_to(x, (4, 3, 6)), lambda x: np.broadcast_to(x, (4, 3, 6)), [((3, 1),), ((6,),)],
+           rtol=0, name="broadcast_to"),
+    OpCase(ops.broadcast_tensors, np.broadcast_arrays, [((3, 1), (1, 4))], rtol=0),
+    OpCase(lambda x: ops.repeat(x, (2, 3)), lambda x: np.tile(x, (2, 3)), [((5,),), ((2, 3),)], rtol=0, name="repeat"),
+    OpCase(lambda x: ops.getitem(x, (slice(1, None), None, ..., slice(None, None, -2))),
+           lambda x: x[1:, None, ..., ::-2], VOLUME, rtol=0, name="getitem of a slice"),
+    OpCase(lambda x, index: ops.getitem(x, index), lambda x, index: x[index], [((5, 3), (2, 4)), ((4,), (9,))],
+           inputs=with_index, rtol=0, name="getitem of indices"),
+    OpCase(lambda x, index: ops.index_select(x, 0, index), lambda x, index: x[index], [((5, 3), (7,)), ((4,), (0,))],
+           inputs=with_index, rtol=0, name="index_select"),
+    OpCase(lambda x, index: ops.gather(x, 0, index), lambda x, index: np.take_along_axis(x, index, 0),
+           [((5, 3), (4, 3)), ((4,), (9,))], inputs=with_index, rtol=0, name="gather"),
+    OpCase(lambda x, index: ops.place(x, (9, *x.shape[1:]), index),
+           lambda x, index: add_at((9, *x.shape[1:]), index, x), [((5, 3), (5,))], inputs=with_index, grad_rtol=0,
+           name="place"),
+    OpCase(lambda *xs: ops.cat(xs, 1), lambda *xs: np.concatenate(xs, 1), [((2, 3), (2, 1), (2, 0)), ((3, 5, 2),)],
+           rtol=0, name="cat"),
+    OpCase(lambda *xs: ops.stack(xs, 1), lambda *xs: np.stack(xs, 1), [((2, 3), (2, 3)), ((3, 5, 2),)], rtol=0,
+           name="stack"),
+    OpCase(lambda x: ops.split(x, [2, 0, 3], 1), lambda x: np.split(x, [2, 2], 1), [((3, 5),)], rtol=0, name="split"),
+    OpCase(lambda x: ops.chunk(x, 3), lambda x: [x[:3], x[3:6], x[6:]], [((7, 2),)], rtol=0, name="chunk"),
+    OpCase(lambda x: ops.unbind(x, 1), lambda x: tuple(x.swapaxes(0, 1)), [((4, 3),)], rtol=0, name="unbind"),
+    OpCase(ops.tril, np.tril, MATRIX, rtol=0),
+    OpCase(lambda x: ops.triu(x, 1), lambda x: np.triu(x, 1), MATRIX, rtol=0, name="triu"),
+    OpCase(lambda x: ops.flip(x, (0, -1)), lambda x: np.flip(x, (0, -1)), VOLUME, rtol=0, name="flip"),
+    OpCase(lambda x: ops.sort(x, -1), lambda x: (np.sort(x), np.argsort(x)), [((5, 7),), ((61,),)], rtol=0,
+           name="sort"),
+    OpCase(lambda x: ops.sort(x, 0, descending=True)[0], lambda x: -np.sort(-x, 0), [((5, 7),)], rtol=0,
+           name="sort downwards"),
+    OpCase(ops.argsort, np.argsort, [((5, 7),), ((61,),)], differentiable=False),
+    OpCase(lambda x: ops.topk(x, 3), lambda x: (-np.sort(-x)[..., :3], np.argsort(-x)[..., :3]), [((5, 7),), ((61,),)],
+           rtol=0, name="topk"),
+    OpCase(lambda a, b: ops.einsum("bij,kj->bik", a, b), lambda a, b: np.einsum("bij,kj->bik", a, b),
+           [((2, 3, 5), (7, 5))], rtol=8, reason="sums of 5 products in any order", name="einsum",
+           magnitude=lambda a, b: np.einsum("bij,kj->bik", np.abs(a), np.abs(b)), grad_rtol=8),
+]
 
 # ---- activation
 # OpCase(ops.relu, lambda x: np.maximum(x, 0), elementwise=True, rtol=0, grad_rtol=0, kinks=(0.0,)),
@@ -124,10 +291,35 @@ NORMALIZATION: list[OpCase] = []
 # ---- dropout, random
 RANDOM: list[OpCase] = []
 
+# fmt: on
+
 CASES = [*ELEMENTWISE, *VIEW, *ACTIVATION, *MATMUL, *REDUCTION, *SOFTMAX, *LOSS, *NORMALIZATION, *RANDOM]
 
-# Ops that a row cannot say, with the test that covers each: "test_random.py::test_dropout_keeps_the_mean".
-OPS_TESTED_ELSEWHERE: dict[str, str] = {}
+# Ops that a row cannot say, with the test that covers each.
+OPS_TESTED_ELSEWHERE: dict[str, str] = {
+    "allclose": "test_tensor.py::test_equal_and_allclose",
+    "arange": "test_tensor.py::test_arange_and_linspace",
+    "as_tensor": "test_tensor.py::test_memory_is_shared_where_it_can_be",
+    "empty": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
+    "empty_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
+    "equal": "test_tensor.py::test_equal_and_allclose",
+    "eye": "test_tensor.py::test_eye_and_one_hot",
+    "from_dlpack": "test_tensor.py::test_dlpack_shares_memory_both_ways",
+    "from_numpy": "test_tensor.py::test_memory_is_shared_where_it_can_be",
+    "full": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
+    "full_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
+    "is_tensor": "test_tensor.py::test_tensor_copies_and_infers_the_dtype",
+    "linspace": "test_tensor.py::test_arange_and_linspace",
+    "one_hot": "test_tensor.py::test_eye_and_one_hot",
+    "ones": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
+    "ones_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
+    "scatter_": "test_tensor.py::test_scatter_writes_where_the_index_says",
+    "setitem": "test_tensor.py::test_setting_items_is_recorded",
+    "tensor": "test_tensor.py::test_tensor_copies_and_infers_the_dtype",
+    "to_text": "test_tensor.py::test_printing",
+    "zeros": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
+    "zeros_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
+}
 
 # Kernels that no row reaches, forward or backward, with the test that covers each.
 KERNELS_TESTED_ELSEWHERE: dict[str, str] = {}

@@ -255,7 +255,7 @@ class Recorder:
 
 
 def test_every_kernel_is_reached_by_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, recorder = backends.cpu, Recorder(_cpu)
+    backend, recorder = backends.cpu, Recorder(backends.cpu.kernels)
     monkeypatch.setattr(backend, "kernels", recorder)
     for case in CASES:
         arrays = case.sample(case.small_trials()[0])
