@@ -52,6 +52,27 @@ from minidl.dtypes import (
 from minidl.dtypes import (
     uint8 as uint8,
 )
+from minidl.generator import (
+    Generator as Generator,
+)
+from minidl.generator import (
+    default_generator as default_generator,
+)
+from minidl.generator import (
+    get_rng_state as get_rng_state,
+)
+from minidl.generator import (
+    initial_seed as initial_seed,
+)
+from minidl.generator import (
+    manual_seed as manual_seed,
+)
+from minidl.generator import (
+    seed as seed,
+)
+from minidl.generator import (
+    set_rng_state as set_rng_state,
+)
 from minidl.ops import *
 from minidl.tensor import (
     Tensor as Tensor,

@@ -4,8 +4,10 @@ import sys
 
 from minidl import tensor_methods
 from minidl.ops.creation import *
+from minidl.ops.dropout import *
 from minidl.ops.elementwise import *
 from minidl.ops.indexing import *
+from minidl.ops.random import *
 from minidl.ops.reduction import *
 from minidl.ops.shape import *
 
