@@ -327,11 +327,16 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 
 def remainder(a: Any, b: Any) -> Tensor:
-    """a - b * floor(a / b), with b's sign; the gradient flows to a only."""
+    """a - b * floor(a / b), with b's sign."""
     x, y = _operands("remainder", a, b)
     result = Tensor(x.backend.xp.asarray(x.backend.xp.remainder(x.array, y.array)), x.backend)
-    shape = x.array.shape
-    return record(result, (x,), lambda grad_out: (sum_to_shape(grad_out, shape),), name="remainder")
+    x_shape, y_shape = x.array.shape, y.array.shape
+
+    def backward(grad_out: Tensor) -> tuple[Tensor, Tensor]:
+        grad_y = mul(grad_out, neg(floor_divide(x, y)))
+        return sum_to_shape(grad_out, x_shape), sum_to_shape(grad_y, y_shape)
+
+    return record(result, (x, y), backward, saved=(x, y), name="remainder")
 
 
 def floor_divide(a: Any, b: Any) -> Tensor:
@@ -691,19 +696,28 @@ def sub_(x: Tensor, other: Any, alpha: float = 1) -> Tensor:
     return _assign(x, "sub_", sub(x, other, alpha))
 
 
+def _before(x: Tensor, other: Any) -> Tensor:
+    """x's values as they are now, for the gradient of a recorded change of x."""
+    if not is_grad_enabled() or not (x.requires_grad or getattr(other, "requires_grad", False)):
+        return x
+    copy = Tensor(x.array.copy(), x.backend, x.requires_grad)
+    copy._node = x._node
+    return copy
+
+
 def mul_(x: Tensor, other: Any) -> Tensor:
     """x *= other."""
-    return _assign(x, "mul_", mul(x, other))
+    return _assign(x, "mul_", mul(_before(x, other), other))
 
 
 def div_(x: Tensor, other: Any) -> Tensor:
     """x /= other."""
-    return _assign(x, "div_", div(x, other))
+    return _assign(x, "div_", div(_before(x, other), other))
 
 
 def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """x = min(max(x, min), max), in place."""
-    return _assign(x, "clamp_", clamp(x, min, max))
+    return _assign(x, "clamp_", clamp(_before(x, None), min, max))
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:

@@ -258,7 +258,9 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
         letters = left.replace(",", "")
         right = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     backend = require_same_backend("einsum", *operands)
-    result = Tensor(backend.xp.asarray(backend.xp.einsum(equation, *[x.array for x in operands])), backend)
+    # Contiguous, because the order of the library's sums depends on strides.
+    arrays = [backend.contiguous(x.array) for x in operands]
+    result = Tensor(backend.xp.asarray(backend.xp.einsum(equation, *arrays)), backend)
 
     def gradient(i: int, grad_out: Tensor) -> Tensor | None:
         if not operands[i].requires_grad:
