@@ -10,7 +10,7 @@ import numpy as np
 from minidl import backends
 from minidl.autograd import is_grad_enabled, record
 from minidl.backends import Backend
-from minidl.dtypes import to_numpy_dtype
+from minidl.dtypes import from_numpy_dtype, to_numpy_dtype
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -86,6 +86,7 @@ def wrap(value: Any, like: Tensor | None = None) -> Tensor:
     array = backend.xp.asarray(value)
     if not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
         array = array.astype(_default_float)
+    from_numpy_dtype(array.dtype)  # TypeError for text, None and the like
     return Tensor(array, backend)
 
 
