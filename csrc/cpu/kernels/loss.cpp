@@ -1,0 +1,286 @@
+// Losses: cross-entropy from logits fused with its gradient, and the losses that compare element by element.
+#include "kernels.h"
+#include "pairwise.h"
+#include "parallel.h"
+#include "rows.h"
+#include "simd.h"
+#include "simd_math.h"
+
+namespace MINIDL_TARGET {
+
+namespace {
+
+// ---- cross-entropy
+
+// What does not change from row to row.
+template <typename T>
+struct CrossEntropy {
+  const T* logits;
+  const int64_t* labels;
+  const T* class_weight;
+  T *loss, *grad_logits;
+  int64_t classes, ignore_index;
+  double label_smoothing;
+  Reduction reduction;
+  T weight_sum;                        // over all classes
+  static constexpr int64_t leaf = 64;  // rows added one by one
+
+  SIMD_INLINE bool is_valid(int64_t label) const { return label >= 0 && label < classes; }
+  // How much a row counts: nan for a label that is out of range.
+  SIMD_INLINE T weight_of(int64_t label) const {
+    if (label == ignore_index) return 0;
+    if (!is_valid(label)) return (T)__builtin_nanf("");
+    return class_weight ? class_weight[label] : 1;
+  }
+
+  // The loss of one row, or of one row per lane; grad_logits = scale * its gradient.
+  template <typename Rows>
+  SIMD_INLINE Vec<T> of_rows(Rows rows, const T* x, T* grad, T scale) const {
+    T label_weight[Vec<T>::width], label_logit[Vec<T>::width];
+    T smoothing[Vec<T>::width];  // the share of every class
+    for (int r = 0; r < rows.rows; ++r) {
+      int64_t label = labels[rows.row + r];
+      bool is_ignored = label == ignore_index;
+      label_weight[r] = (T)(1 - label_smoothing) * weight_of(label);
+      label_logit[r] = is_valid(label) ? logits[(rows.row + r) * classes + label] : 0;
+      smoothing[r] = is_ignored ? 0 : (T)(label_smoothing / classes);
+    }
+    Vec<T> own = rows.load(label_weight), share = rows.load(smoothing);
+    Vec<T> shift = rows.largest([=](auto at) { return at(x); });
+    Vec<T> sum = rows.sum([=](auto at) {
+      Vec<T> power = exp(at(x) - shift);
+      if (grad) at.store(grad, power);
+      return power;
+    });
+    Vec<T> log_sum = log(sum), loss = own * (log_sum - (rows.load(label_logit) - shift));
+    if (label_smoothing > 0)
+      loss += share * rows.sum([=, this](auto at) { return (log_sum - (at(x) - shift)) * weight_at(rows, at); });
+    if (grad)
+      write_gradient(rows, grad, (own + share * Vec<T>(weight_sum)) / sum * Vec<T>(scale), share * Vec<T>(scale));
+    // 0 * infinity would be nan
+    Vec<T> nothing{};
+    return select((own == nothing) & (share == nothing), nothing, loss);
+  }
+
+  template <typename Rows, typename Place>
+  SIMD_INLINE Vec<T> weight_at(Rows rows, Place at) const {
+    return class_weight ? rows.of_column(class_weight, at) : Vec<T>(T(1));
+  }
+
+  // powers to probabilities, minus what the smoothed label gives to every class
+  template <typename Rows>
+  SIMD_INLINE void write_gradient(Rows rows, T* grad, Vec<T> scale, Vec<T> share) const {
+    if (label_smoothing > 0)
+      rows.each([=, this](auto at) { at.store(grad, at(grad) * scale - share * weight_at(rows, at)); });
+    else
+      rows.each([=](auto at) { at.store(grad, at(grad) * scale); });
+  }
+
+  // The sum of the losses of the rows [first, last); each goes to loss where they are not reduced.
+  double of_chunk(int64_t first, int64_t last, T scale) const {
+    if (last - first > leaf) {
+      int64_t middle = pairwise_middle(first, last, leaf);
+      return of_chunk(first, middle, scale) + of_chunk(middle, last, scale);
+    }
+    double total = 0;
+    for_rows<T>(first, last, classes, logits, nullptr, grad_logits, [&](auto rows, const T* x, const T*, T* grad) {
+      Vec<T> losses = of_rows(rows, x, grad, scale);
+      for (int r = 0; r < rows.rows; ++r) total += losses[r];
+      if (reduction == Reduction::none) rows.store(loss + rows.row, losses);
+    });
+    if (grad_logits)
+      for (int64_t row = first; row < last; ++row)
+        if (is_valid(labels[row]) && labels[row] != ignore_index)
+          grad_logits[row * classes + labels[row]] -= scale * (T)(1 - label_smoothing) * weight_of(labels[row]);
+    return total;
+  }
+
+  double weight_of_rows(int64_t first, int64_t last) const {
+    if (last - first > leaf) {
+      int64_t middle = pairwise_middle(first, last, leaf);
+      return weight_of_rows(first, middle) + weight_of_rows(middle, last);
+    }
+    double total = 0;
+    for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
+    return total;
+  }
+};
+
+// Sum over the chunks of part(begin, end), on several threads, in one order.
+template <typename Part>
+double sum_chunks(Stream stream, Chunks chunks, Part part) {
+  double sums[max_chunks];
+  parallel_for(
+      stream, chunks.count, 1,
+      [&](int64_t first, int64_t last) {
+        for (int64_t c = first; c < last; ++c) sums[c] = part(chunks.begin(c), chunks.end(c));
+      },
+      1);
+  return merge_pairwise(sums, chunks.count, 1, [](double a, double b) { return a + b; });
+}
+
+template <typename T>
+void cross_entropy_forward(Stream stream, const T* logits, const int64_t* labels, const T* class_weight, T* loss,
+                           T* grad_logits, int64_t rows, int64_t classes, int64_t ignore_index, double label_smoothing,
+                           Reduction reduction) {
+  CrossEntropy<T> cross_entropy{logits,  labels,       class_weight,    loss,      grad_logits,
+                                classes, ignore_index, label_smoothing, reduction, 0};
+  cross_entropy.weight_sum =
+      class_weight ? sum_row<T>(0, classes, [=](auto at) { return at(class_weight); }) : (T)classes;
+  double divisor = 1;
+  if (reduction == Reduction::mean)
+    divisor = sum_chunks(stream, Chunks(rows),
+                         [&](int64_t first, int64_t last) { return cross_entropy.weight_of_rows(first, last); });
+  // The exponentials make a row worth more than its size.
+  double total = sum_chunks(stream, Chunks(rows, 4 * classes), [&](int64_t first, int64_t last) {
+    return cross_entropy.of_chunk(first, last, (T)(1 / divisor));
+  });
+  if (reduction != Reduction::none) loss[0] = (T)(total / divisor);
+}
+
+// ---- element by element
+
+template <typename T, typename Value>
+SIMD_INLINE void map_elements(Stream stream, int64_t size, T* out, Value value) {
+  parallel_for(stream, size, 16384, [=](int64_t begin, int64_t end) {
+    for_vectors<T>(begin, end, [=](auto at) { at.store(out, value(at)); });
+  });
+}
+
+// loss = value(place), reduced
+template <typename T, typename Value>
+SIMD_INLINE void loss_forward(Stream stream, T* loss, int64_t size, Reduction reduction, Value value) {
+  if (reduction == Reduction::none) return map_elements(stream, size, loss, value);
+  T sum = parallel_sum<T>(stream, size, value);
+  loss[0] = reduction == Reduction::mean ? sum / (T)size : sum;
+}
+
+// grad = grad_out * slope(place), where slope is the derivative of the loss of one element
+template <typename T, typename Slope>
+SIMD_INLINE void loss_backward(Stream stream, const T* grad_out, T* grad, int64_t size, Reduction reduction,
+                               Slope slope) {
+  if (reduction == Reduction::none)
+    return map_elements(stream, size, grad, [=](auto at) { return at(grad_out) * slope(at); });
+  Vec<T> scale(reduction == Reduction::mean ? grad_out[0] / (T)size : grad_out[0]);
+  map_elements(stream, size, grad, [=](auto at) { return scale * slope(at); });
+}
+
+template <typename T>
+SIMD_INLINE Vec<T> sign(Vec<T> x) {
+  Vec<T> zero{}, one(T(1));
+  return select(x > zero, one, select(x < zero, -one, x));
+}
+
+template <typename T>
+void bce_forward(Stream stream, const T* probs, const T* target, T* loss, int64_t size, Reduction reduction) {
+  loss_forward(stream, loss, size, reduction, [=](auto at) {
+    Vec<T> p = at(probs), t = at(target), one(T(1)), least(T(-100));  // max() keeps the nan of its second operand
+    return -(t * max(least, log(p)) + (one - t) * max(least, log1p(-p)));
+  });
+}
+
+template <typename T>
+void bce_backward(Stream stream, const T* probs, const T* target, const T* grad_out, T* grad_probs, int64_t size,
+                  Reduction reduction) {
+  loss_backward(stream, grad_out, grad_probs, size, reduction, [=](auto at) {
+    Vec<T> p = at(probs);
+    return (p - at(target)) / max(Vec<T>(T(1e-12)), p * (Vec<T>(T(1)) - p));
+  });
+}
+
+template <typename T>
+void bce_with_logits_forward(Stream stream, const T* logits, const T* target, T* loss, int64_t size,
+                             Reduction reduction) {
+  loss_forward(stream, loss, size, reduction, [=](auto at) {
+    Vec<T> x = at(logits);
+    return max(Vec<T>{}, x) - x * at(target) + log1p(exp(-abs(x)));
+  });
+}
+
+template <typename T>
+void bce_with_logits_backward(Stream stream, const T* logits, const T* target, const T* grad_out, T* grad_logits,
+                              int64_t size, Reduction reduction) {
+  loss_backward(stream, grad_out, grad_logits, size, reduction,
+                [=](auto at) { return sigmoid(at(logits)) - at(target); });
+}
+
+template <typename T>
+void mse_forward(Stream stream, const T* x, const T* target, T* loss, int64_t size, Reduction reduction) {
+  loss_forward(stream, loss, size, reduction, [=](auto at) {
+    Vec<T> difference = at(x) - at(target);
+    return difference * difference;
+  });
+}
+
+template <typename T>
+void mse_backward(Stream stream, const T* x, const T* target, const T* grad_out, T* grad_x, int64_t size,
+                  Reduction reduction) {
+  loss_backward(stream, grad_out, grad_x, size, reduction,
+                [=](auto at) { return Vec<T>(T(2)) * (at(x) - at(target)); });
+}
+
+template <typename T>
+void l1_forward(Stream stream, const T* x, const T* target, T* loss, int64_t size, Reduction reduction) {
+  loss_forward(stream, loss, size, reduction, [=](auto at) { return abs(at(x) - at(target)); });
+}
+
+template <typename T>
+void l1_backward(Stream stream, const T* x, const T* target, const T* grad_out, T* grad_x, int64_t size,
+                 Reduction reduction) {
+  loss_backward(stream, grad_out, grad_x, size, reduction, [=](auto at) { return sign(at(x) - at(target)); });
+}
+
+template <typename T>
+void smooth_l1_forward(Stream stream, const T* x, const T* target, T* loss, int64_t size, Reduction reduction,
+                       double beta) {
+  Vec<T> limit((T)beta), curvature((T)(0.5 / beta)), half((T)(0.5 * beta));
+  loss_forward(stream, loss, size, reduction, [=](auto at) {
+    Vec<T> distance = abs(at(x) - at(target));
+    return select(distance < limit, curvature * distance * distance, distance - half);
+  });
+}
+
+template <typename T>
+void smooth_l1_backward(Stream stream, const T* x, const T* target, const T* grad_out, T* grad_x, int64_t size,
+                        Reduction reduction, double beta) {
+  Vec<T> limit((T)beta);
+  loss_backward(stream, grad_out, grad_x, size, reduction, [=](auto at) {
+    Vec<T> difference = at(x) - at(target);
+    return select(abs(difference) < limit, difference / limit, sign(difference));
+  });
+}
+
+template <typename T>
+void huber_forward(Stream stream, const T* x, const T* target, T* loss, int64_t size, Reduction reduction,
+                   double delta) {
+  Vec<T> limit((T)delta), half(T(0.5));
+  loss_forward(stream, loss, size, reduction, [=](auto at) {
+    Vec<T> distance = abs(at(x) - at(target));
+    return select(distance <= limit, half * distance * distance, limit * (distance - half * limit));
+  });
+}
+
+template <typename T>
+void huber_backward(Stream stream, const T* x, const T* target, const T* grad_out, T* grad_x, int64_t size,
+                    Reduction reduction, double delta) {
+  Vec<T> limit((T)delta);
+  loss_backward(stream, grad_out, grad_x, size, reduction,
+                [=](auto at) { return min(limit, max(-limit, at(x) - at(target))); });
+}
+
+}  // namespace
+EXPORT(cross_entropy_forward)
+EXPORT(bce_forward)
+EXPORT(bce_backward)
+EXPORT(bce_with_logits_forward)
+EXPORT(bce_with_logits_backward)
+EXPORT(mse_forward)
+EXPORT(mse_backward)
+EXPORT(l1_forward)
+EXPORT(l1_backward)
+EXPORT(smooth_l1_forward)
+EXPORT(smooth_l1_backward)
+EXPORT(huber_forward)
+EXPORT(huber_backward)
+
+}  // namespace MINIDL_TARGET

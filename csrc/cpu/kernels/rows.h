@@ -1,0 +1,116 @@
+// Row-wise work written once for two layouts: a long row fills the lanes with its columns, short rows fill them with
+// rows, as many at a time as there are lanes. A body sees only places, and per-row values as vectors.
+#pragma once
+#include <stdint.h>
+
+#include "pairwise.h"
+#include "parallel.h"
+#include "traversal.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// One row; per-row values stand in every lane.
+template <typename T>
+struct LongRow {
+  int64_t row, columns;
+  static constexpr int rows = 1;
+  template <typename Body>
+  SIMD_INLINE void each(Body body) const {
+    for_vectors<T>(0, columns, body);
+  }
+  template <typename Value>
+  SIMD_INLINE Vec<T> sum(const Value& value) const {
+    return Vec<T>(sum_row<T>(0, columns, value));
+  }
+  template <typename Value>
+  SIMD_INLINE Vec<T> largest(const Value& value) const {
+    Vec<T> result(-(T)__builtin_inff());
+    each([&](auto at) { result = max(result, select(first_lanes<T>(at.count), value(at), result)); });
+    return Vec<T>(max_lanes(result));
+  }
+  SIMD_INLINE Vec<T> load(const T* per_row) const { return Vec<T>(per_row[0]); }
+  SIMD_INLINE void store(T* per_row, Vec<T> v) const { per_row[0] = v[0]; }
+  template <typename Place>
+  SIMD_INLINE Vec<T> of_column(const T* per_column, Place at) const {
+    return at(per_column);
+  }
+};
+
+// Neighbouring rows, one in each lane, in arrays that hold column c of all of them at c * width.
+template <typename T>
+struct ShortRows {
+  int64_t row, columns;
+  int rows;
+  static constexpr int width = Vec<T>::width;
+  static constexpr int max_columns = 32;
+  template <typename Body>
+  SIMD_INLINE void each(Body body) const {
+    for (int64_t c = 0; c < columns; ++c) body(Whole<T>{c * width, 0});
+  }
+  template <typename Value>
+  SIMD_INLINE Vec<T> sum(const Value& value) const {
+    Vec<T> result{};
+    each([&](auto at) { result += value(at); });
+    return result;
+  }
+  template <typename Value>
+  SIMD_INLINE Vec<T> largest(const Value& value) const {
+    Vec<T> result(-(T)__builtin_inff());
+    each([&](auto at) { result = max(result, value(at)); });
+    return result;
+  }
+  SIMD_INLINE Vec<T> load(const T* per_row) const {
+    return rows == width ? MINIDL_TARGET::load(per_row) : load_partial(per_row, rows);
+  }
+  SIMD_INLINE void store(T* per_row, Vec<T> v) const {
+    rows == width ? MINIDL_TARGET::store(per_row, v) : store_partial(per_row, v, rows);
+  }
+  template <typename Place>
+  SIMD_INLINE Vec<T> of_column(const T* per_column, Place at) const {
+    return Vec<T>(per_column[at.index / width]);
+  }
+
+  struct alignas(64) Buffer {
+    T lanes[max_columns * width];
+  };
+  // The rows of x, transposed; lanes without a row are 0.
+  SIMD_INLINE const T* gather(const T* x, Buffer& buffer) const {
+    if (!x) return nullptr;
+    for (int r = 0; r < width; ++r)
+      for (int64_t c = 0; c < columns; ++c) buffer.lanes[c * width + r] = r < rows ? x[(row + r) * columns + c] : 0;
+    return buffer.lanes;
+  }
+  SIMD_INLINE void scatter(const Buffer& buffer, T* out) const {
+    if (!out) return;
+    for (int r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c) out[(row + r) * columns + c] = buffer.lanes[c * width + r];
+  }
+};
+
+// body(rows, a, b, out) for the rows [first, last); a, b and out are this layout's arrays, null where those given are.
+template <typename T, typename Body>
+SIMD_INLINE void for_rows(int64_t first, int64_t last, int64_t columns, const T* a, const T* b, T* out, Body body) {
+  if (columns > ShortRows<T>::max_columns) {
+    for (int64_t row = first; row < last; ++row)
+      body(LongRow<T>{row, columns}, a + row * columns, b ? b + row * columns : b, out ? out + row * columns : out);
+    return;
+  }
+  typename ShortRows<T>::Buffer a_lanes, b_lanes, out_lanes;
+  for (int64_t row = first; row < last; row += Vec<T>::width) {
+    ShortRows<T> rows{row, columns, (int)(last - row < Vec<T>::width ? last - row : Vec<T>::width)};
+    body(rows, rows.gather(a, a_lanes), rows.gather(b, b_lanes), out ? out_lanes.lanes : out);
+    rows.scatter(out_lanes, out);
+  }
+}
+
+// The same over all rows, on several threads.
+template <typename T, typename Body>
+SIMD_INLINE void for_all_rows(Stream stream, int64_t rows, int64_t columns, const T* a, const T* b, T* out, Body body) {
+  parallel_for(
+      stream, rows, grain_of(columns, 8192),
+      [=](int64_t first, int64_t last) { for_rows(first, last, columns, a, b, out, body); }, Vec<T>::width);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET
