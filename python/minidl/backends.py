@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl import _cpu
+import minidl._cpu as _cpu
 from minidl.dtypes import device
 
 
