@@ -1,21 +1,258 @@
 // Activations, forward and backward, element by element.
+#include "elementwise.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "simd.h"
+#include "simd_math.h"
 
 namespace MINIDL_TARGET {
-
 namespace {
+
 template <typename T>
-void relu_forward(Stream stream, const T* x, T* out, int64_t size) {
-  parallel_for(stream, size, 16384, [=](int64_t begin, int64_t end) {
-    constexpr int width = Vec<T>::width;
-    int64_t i = begin;
-    for (; i + width <= end; i += width) store(out + i, max(Vec<T>{}, load(x + i)));
-    if (i < end) store_partial(out + i, max(Vec<T>{}, load_partial(x + i, (int)(end - i))), (int)(end - i));
-  });
+SIMD_INLINE Vec<T> constant(double value) {
+  return Vec<T>((T)value);
 }
+
+// Klambauer 2017, self-normalizing networks: the fixed point of mean 0 and variance 1.
+constexpr double selu_alpha = 1.6732632423543772848170429916717, selu_scale = 1.0507009873554804934193349852946;
+constexpr double sqrt_2_over_pi = 0.79788456080286535588;
+
+// One activation: its value, and grad_out times its derivative from what backward has saved.
+#define ACTIVATION(name, grain, value, gradient)                                                       \
+  template <typename T>                                                                                \
+  void name##_forward(Stream stream, const T* input, T* out, int64_t size) {                           \
+    map(stream, size, grain, out, [](Vec<T> x) { return value; }, input);                              \
+  }                                                                                                    \
+  template <typename T>                                                                                \
+  void name##_backward(Stream stream, const T* saved, const T* grad_out, T* grad_x, int64_t size) {    \
+    map(stream, size, grain, grad_x, [](Vec<T> x, Vec<T> grad) { return gradient; }, saved, grad_out); \
+  }
+
+// relu, sigmoid and tanh save their output: there, x is out.
+ACTIVATION(relu, cheap_grain, max(Vec<T>{}, x), select(x > Vec<T>{}, grad, Vec<T>{}))
+ACTIVATION(sigmoid, function_grain, sigmoid(x), grad * x * (constant<T>(1) - x))
+ACTIVATION(tanh, function_grain, tanh(x), grad*(constant<T>(1) - x * x))
+
+template <typename T>
+SIMD_INLINE Vec<T> selu(Vec<T> x) {
+  return constant<T>(selu_scale) * select(x > Vec<T>{}, x, constant<T>(selu_alpha) * expm1(x));
+}
+template <typename T>
+SIMD_INLINE Vec<T> selu_slope(Vec<T> x) {
+  return constant<T>(selu_scale) * select(x > Vec<T>{}, constant<T>(1), constant<T>(selu_alpha) * exp(x));
+}
+ACTIVATION(selu, function_grain, selu(x), grad* selu_slope(x))
+
+// x Phi(x); where Phi underflows, so that x = -inf gives -0 and not nan.
+template <typename T>
+SIMD_INLINE Vec<T> times_or_zero(Vec<T> x, Vec<T> factor) {
+  return select(factor == Vec<T>{}, factor, x * factor);
+}
+ACTIVATION(gelu, function_grain, times_or_zero(x, normal_cdf(x)),
+           grad*(normal_cdf(x) + times_or_zero(x, normal_pdf(x))))
+
+// x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+template <typename T>
+SIMD_INLINE Vec<T> gelu_tanh_argument(Vec<T> x) {
+  return constant<T>(2 * sqrt_2_over_pi) * fma(constant<T>(0.044715) * x, x * x, x);
+}
+template <typename T>
+SIMD_INLINE Vec<T> gelu_tanh_slope(Vec<T> x) {
+  Vec<T> s = sigmoid(gelu_tanh_argument(x));
+  Vec<T> argument_slope = constant<T>(2 * sqrt_2_over_pi) * fma(constant<T>(3 * 0.044715) * x, x, constant<T>(1));
+  return s + times_or_zero(x * argument_slope, s * (constant<T>(1) - s));
+}
+ACTIVATION(gelu_tanh, function_grain, times_or_zero(x, sigmoid(gelu_tanh_argument(x))), grad* gelu_tanh_slope(x))
+
+template <typename T>
+SIMD_INLINE Vec<T> silu_slope(Vec<T> x) {
+  Vec<T> s = sigmoid(x);
+  return s + times_or_zero(x, s * (constant<T>(1) - s));
+}
+ACTIVATION(silu, function_grain, times_or_zero(x, sigmoid(x)), grad* silu_slope(x))
+
+// ln(1 + e^x) without overflow
+template <typename T>
+SIMD_INLINE Vec<T> softplus(Vec<T> x) {
+  return max(x, Vec<T>{}) + log1p(exp(-abs(x)));
+}
+template <typename T>
+SIMD_INLINE Vec<T> mish_slope(Vec<T> x) {
+  Vec<T> t = tanh(softplus(x));
+  return t + times_or_zero(x, sigmoid(x) * (constant<T>(1) - t * t));
+}
+ACTIVATION(mish, function_grain, times_or_zero(x, tanh(softplus(x))), grad* mish_slope(x))
+
+// x / (1 + |x|); 1 with x's sign where |x| is infinite.
+template <typename T>
+SIMD_INLINE Vec<T> softsign(Vec<T> x) {
+  Vec<T> magnitude = abs(x);
+  return select(magnitude == constant<T>(__builtin_inf()), copysign(constant<T>(1), x),
+                x / (constant<T>(1) + magnitude));
+}
+template <typename T>
+SIMD_INLINE Vec<T> softsign_slope(Vec<T> x) {
+  Vec<T> denominator = constant<T>(1) + abs(x);
+  return constant<T>(1) / (denominator * denominator);
+}
+ACTIVATION(softsign, cheap_grain, softsign(x), grad* softsign_slope(x))
+
+// -ln(1 + e^-x) = min(x, 0) - ln(1 + e^-|x|)
+template <typename T>
+SIMD_INLINE Vec<T> logsigmoid(Vec<T> x) {
+  return min(Vec<T>{}, x) - log1p(exp(-abs(x)));
+}
+ACTIVATION(logsigmoid, function_grain, logsigmoid(x), grad* sigmoid(-x))
+#undef ACTIVATION
+
+template <typename T>
+void leaky_relu_forward(Stream stream, const T* x, T* out, int64_t size, double negative_slope) {
+  Vec<T> slope((T)negative_slope);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return select(v > Vec<T>{}, v, v * slope); }, x);
+}
+
+template <typename T>
+void leaky_relu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double negative_slope) {
+  Vec<T> slope((T)negative_slope);
+  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * slope); };
+  map(stream, size, cheap_grain, grad_x, gradient, x, grad_out);
+}
+
+template <typename T>
+void elu_forward(Stream stream, const T* x, T* out, int64_t size, double alpha) {
+  Vec<T> scale((T)alpha);
+  map(stream, size, function_grain, out, [=](Vec<T> v) { return select(v > Vec<T>{}, v, scale * expm1(v)); }, x);
+}
+
+template <typename T>
+void elu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double alpha) {
+  Vec<T> scale((T)alpha);
+  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * scale * exp(v)); };
+  map(stream, size, function_grain, grad_x, gradient, x, grad_out);
+}
+
+template <typename T>
+void celu_forward(Stream stream, const T* x, T* out, int64_t size, double alpha) {
+  Vec<T> scale((T)alpha);
+  map(
+      stream, size, function_grain, out, [=](Vec<T> v) { return select(v > Vec<T>{}, v, scale * expm1(v / scale)); },
+      x);
+}
+
+template <typename T>
+void celu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double alpha) {
+  Vec<T> scale((T)alpha);
+  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * exp(v / scale)); };
+  map(stream, size, function_grain, grad_x, gradient, x, grad_out);
+}
+
+template <typename T>
+void softplus_forward(Stream stream, const T* x, T* out, int64_t size, double beta, double threshold) {
+  Vec<T> sharpness((T)beta), limit((T)threshold);
+  auto value = [=](Vec<T> v) {
+    Vec<T> scaled = v * sharpness;
+    return select(scaled > limit, v, softplus(scaled) / sharpness);
+  };
+  map(stream, size, function_grain, out, value, x);
+}
+
+template <typename T>
+void softplus_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double beta,
+                       double threshold) {
+  Vec<T> sharpness((T)beta), limit((T)threshold);
+  auto gradient = [=](Vec<T> v, Vec<T> grad) {
+    Vec<T> scaled = v * sharpness;
+    return select(scaled > limit, grad, grad * sigmoid(scaled));
+  };
+  map(stream, size, function_grain, grad_x, gradient, x, grad_out);
+}
+
+template <typename T>
+void hardtanh_forward(Stream stream, const T* x, T* out, int64_t size, double low, double high) {
+  Vec<T> lower((T)low), upper((T)high);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return min(upper, max(lower, v)); }, x);
+}
+
+template <typename T>
+void hardtanh_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double low, double high) {
+  Vec<T> lower((T)low), upper((T)high);
+  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select((v > lower) & (v < upper), grad, Vec<T>{}); };
+  map(stream, size, cheap_grain, grad_x, gradient, x, grad_out);
+}
+
+template <typename T>
+void prelu_forward(Stream stream, const T* x, const T* weight, T* out, int64_t outer, int64_t channels, int64_t inner) {
+  parallel_for(
+      stream, outer * channels, cheap_grain / (inner > 0 ? inner : 1) + 1,
+      [=](int64_t begin, int64_t end) {
+        for (int64_t strip = begin; strip < end; ++strip) {
+          T slope = weight[strip % channels];
+          const T* from = x + strip * inner;
+          T* to = out + strip * inner;
+          for (int64_t i = 0; i < inner; ++i) to[i] = from[i] > 0 ? from[i] : slope * from[i];
+        }
+      },
+      1);
+}
+
+// Split by channels, so that each sum over a channel is made by one thread, in the order of memory.
+template <typename T>
+void prelu_backward(Stream stream, const T* x, const T* weight, const T* grad_out, T* grad_x, T* grad_weight,
+                    int64_t outer, int64_t channels, int64_t inner) {
+  int64_t per_channel = outer * inner > 0 ? outer * inner : 1;
+  parallel_for(
+      stream, channels, cheap_grain / per_channel + 1,
+      [=](int64_t begin, int64_t end) {
+        for (int64_t channel = begin; channel < end; ++channel) {
+          T slope = weight[channel];
+          double sum = 0;
+          for (int64_t o = 0; o < outer; ++o) {
+            int64_t first = (o * channels + channel) * inner;
+            for (int64_t i = first; i < first + inner; ++i) {
+              bool passes = x[i] > 0;
+              grad_x[i] = passes ? grad_out[i] : slope * grad_out[i];
+              sum += passes ? 0.0 : (double)grad_out[i] * x[i];
+            }
+          }
+          grad_weight[channel] = (T)sum;
+        }
+      },
+      1);
+}
+
 }  // namespace
+
 EXPORT(relu_forward)
+EXPORT(relu_backward)
+EXPORT(leaky_relu_forward)
+EXPORT(leaky_relu_backward)
+EXPORT(prelu_forward)
+EXPORT(prelu_backward)
+EXPORT(elu_forward)
+EXPORT(elu_backward)
+EXPORT(selu_forward)
+EXPORT(selu_backward)
+EXPORT(celu_forward)
+EXPORT(celu_backward)
+EXPORT(gelu_forward)
+EXPORT(gelu_backward)
+EXPORT(gelu_tanh_forward)
+EXPORT(gelu_tanh_backward)
+EXPORT(silu_forward)
+EXPORT(silu_backward)
+EXPORT(mish_forward)
+EXPORT(mish_backward)
+EXPORT(softplus_forward)
+EXPORT(softplus_backward)
+EXPORT(softsign_forward)
+EXPORT(softsign_backward)
+EXPORT(sigmoid_forward)
+EXPORT(sigmoid_backward)
+EXPORT(logsigmoid_forward)
+EXPORT(logsigmoid_backward)
+EXPORT(tanh_forward)
+EXPORT(tanh_backward)
+EXPORT(hardtanh_forward)
+EXPORT(hardtanh_backward)
 
 }  // namespace MINIDL_TARGET
