@@ -10,8 +10,7 @@ import numpy as np
 from minidl import autograd, backends
 from minidl.autograd import Node
 from minidl.backends import Backend
-from minidl.dtypes import Size, device, dtype, from_numpy_dtype, to_numpy_dtype
-from minidl.dtypes import device as device_type
+from minidl.dtypes import Size, device, device as device_type, dtype, from_numpy_dtype, to_numpy_dtype
 from minidl.tensor_methods import TensorMethods
 
 
