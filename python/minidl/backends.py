@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from types import ModuleType
 from typing import Any
@@ -67,7 +68,25 @@ def load(wanted: str | device | Backend | None) -> Backend:
     name = wanted.type if isinstance(wanted, device) else device(wanted).type
     if name == "cpu":
         return cpu
-    raise ImportError("device 'cuda' cannot be used: this build of minidl has no CUDA kernels; devices that exist: cpu")
+    raise ImportError(f"device '{wanted}' cannot be used: {why_no_cuda()}; devices that exist: cpu")
+
+
+def cuda_module() -> Any:
+    """The CUDA module, or None where this build has none."""
+    try:
+        return importlib.import_module("minidl._cuda")
+    except ImportError:
+        return None
+
+
+def why_no_cuda() -> str:
+    """What is missing for device "cuda": the build, its kernels, the driver or a GPU. Empty when nothing is."""
+    module = cuda_module()
+    if module is None:
+        return "this build of minidl has no CUDA module (it was built without nvcc)"
+    if not module.kernel_names:
+        return "this version of minidl has no CUDA kernels"
+    return str(module.why_unusable())
 
 
 def of_array(array: Any) -> Backend:

@@ -19,7 +19,7 @@ def device_count() -> int:
 def get_device_name(device: int = 0) -> str:
     """The GPU's name."""
     _require_available("get_device_name")
-    names: list[str] = backends.cuda_module().device_names()  # type: ignore[union-attr]
+    names: list[str] = backends.cuda_module().device_names()
     if not 0 <= device < len(names):
         raise ValueError(f"get_device_name: device must lie in 0..{len(names) - 1}, got {device}")
     return names[device]
