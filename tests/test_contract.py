@@ -189,6 +189,12 @@ def test_kernel_names_itself_the_argument_and_both_sides_of_a_mistake() -> None:
         kernels.relu_forward(x, read_only)
 
 
+def test_kernel_refuses_numbers_of_the_other_byte_order() -> None:
+    x = np.ones(2, np.dtype(np.float32).newbyteorder())
+    with pytest.raises(TypeError, match="float32"):
+        kernels.relu_forward(x, np.empty(2, np.float32))
+
+
 @pytest.mark.parametrize("not_an_array", [[1.0, 2.0], "text", 3.0, object()], ids=lambda x: type(x).__name__)
 def test_kernel_refuses_what_is_no_array(not_an_array: object) -> None:
     with pytest.raises(TypeError):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import minidl
+from minidl import _cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python/minidl"
@@ -105,6 +106,13 @@ def test_files_named_in_the_readme_exist() -> None:
 
 
 def test_package_is_typed() -> None:
-    folder = Path(minidl.__file__).parent
-    assert (folder / "py.typed").exists()
-    assert (folder / "_cpu.pyi").exists()
+    assert (Path(minidl.__file__).parent / "py.typed").exists()
+
+
+def test_stubs_of_the_extension_are_current() -> None:
+    """Names and parameters; .ci/run compares the whole file with what pybind11-stubgen writes."""
+    tree = ast.parse((PACKAGE / "_cpu.pyi").read_text())
+    stubs = {node.name: [a.arg for a in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = {name: f.__doc__ for name, f in vars(_cpu).items() if callable(f) and not isinstance(f, type)}
+    bound = {name: re.findall(r"[(,] ?(\w+): ", doc.splitlines()[0]) for name, doc in functions.items()}
+    assert stubs == bound

@@ -38,7 +38,8 @@ inline Array array_from_python(pybind11::handle source) {
   array.shape = reinterpret_cast<const int64_t*>(proxy->dimensions);
   array.strides_bytes = reinterpret_cast<const int64_t*>(proxy->strides);
   auto descriptor = pybind11::reinterpret_borrow<pybind11::dtype>(proxy->descr);
-  array.dtype = dtype_from_type_number(descriptor.num());
+  bool is_native = descriptor.byteorder() == '=' || descriptor.byteorder() == '|';
+  array.dtype = is_native ? dtype_from_type_number(descriptor.num()) : DType::other;
   array.itemsize = (int)descriptor.itemsize();
   array.is_contiguous = (proxy->flags & npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
   array.is_writeable = (proxy->flags & npy_api::NPY_ARRAY_WRITEABLE_) != 0;
