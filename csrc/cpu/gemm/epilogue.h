@@ -4,6 +4,7 @@
 
 #include "kernels.h"
 #include "simd.h"
+#include "simd_math.h"
 
 namespace MINIDL_TARGET {
 namespace {
@@ -28,6 +29,14 @@ SIMD_INLINE Vec<T> no_bias() {
   return Vec<T>(-T(0));
 }
 
+// What is left of the activation after the lower bound, which is all of relu.
+template <typename T>
+SIMD_INLINE Vec<T> finish_activation(Vec<T> x, Activation activation) {
+  if (activation == Activation::sigmoid) return sigmoid(x);
+  if (activation == Activation::tanh) return tanh(x);
+  return x;
+}
+
 // out[:rows, :columns] from sums; bias (or null) and out begin at the tile's first column.
 template <typename T>
 __attribute__((noinline)) void finish_tile(const Epilogue<T>& epilogue, const T* sums, int64_t sums_stride,
@@ -43,7 +52,7 @@ __attribute__((noinline)) void finish_tile(const Epilogue<T>& epilogue, const T*
       T* target = out + row * out_stride + column;
       Vec<T> sum = load(sums + row * sums_stride + column);
       if (epilogue.adds_to_out) sum += is_full ? load(target) : load_partial(target, count);
-      sum = add_and_bound(sum, added, lower_bound);
+      sum = finish_activation(add_and_bound(sum, added, lower_bound), epilogue.activation);
       if (is_full)
         store(target, sum);
       else

@@ -7,6 +7,7 @@ from minidl.ops.creation import *
 from minidl.ops.dropout import *
 from minidl.ops.elementwise import *
 from minidl.ops.indexing import *
+from minidl.ops.matmul import *
 from minidl.ops.random import *
 from minidl.ops.reduction import *
 from minidl.ops.shape import *
