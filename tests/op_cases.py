@@ -1,5 +1,6 @@
 """ONE ROW PER OP: its reference in NumPy float64, the shapes, and how exact it must be; test_ops.py judges each row."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class OpCase:
     shapes: Sequence[tuple[Shape, ...]] = ()  # one tuple per trial, with the shape of each input
     rtol: float = 0.5  # forward, epsilons; 0.5 is a correctly rounded result, 0 an exact one
     grad_rtol: float = 4.0  # float32 gradient against float64 gradient, epsilons
+    layout_rtol: float = 0.0  # other strides against contiguous ones, epsilons; > 0 where the layout picks the kernel
     reason: str = ""  # why not tighter; wanted wherever rtol > 0.5 or grad_rtol > 4
     domain: Sequence[float] | Sequence[Sequence[float]] = (-4.0, 4.0)  # (low, high), or one pair per input
     kinks: tuple[float, ...] = ()  # where the derivative jumps
@@ -274,7 +276,66 @@ VIEW: list[OpCase] = [
 ACTIVATION: list[OpCase] = []
 
 # ---- matmul
-MATMUL: list[OpCase] = []
+# The terms of each sum, all counted positive: the rounding of k additions is relative to them.
+SUMS = "about 100 additions, each off by half an epsilon of the sum so far, at random"
+GRADIENT_SUMS = "the same for the gradient's sums, whose terms mostly cancel"
+
+
+def inputs_away_from_kinks(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    """x, weight and bias for relu: the bias, of either sign, outweighs the product, so that no sum is near 0."""
+    x, weight = spread(random, shapes[0]), spread(random, shapes[1])
+    signs = np.where(np.arange(shapes[2][0]) % 2, 1.0, -1.0)
+    return [x, weight, signs * (shapes[1][1] + 1)]
+
+
+def product_case(op: Callable[..., Any], reference: Callable[..., Any], name: str, *shapes: Any, **extra: Any) -> OpCase:
+    """A row for sums of products of about 100 terms at most."""
+    defaults = {"magnitude": lambda *xs, **_: reference(*map(np.abs, xs)), "domain": (-1.0, 1.0)}
+    reason = f"{SUMS}; {GRADIENT_SUMS}"
+    return OpCase(op, reference, shapes, rtol=8, grad_rtol=128, reason=reason, name=name, **{**defaults, **extra})
+
+
+def linear_case(activation: str | None, function: Callable[[Array], Array], *shapes: Any, **options: Any) -> OpCase:
+    def reference(x: Array, weight: Array, bias: Array | float = 0.0) -> Array:
+        return function(np.matmul(x, weight.T) + bias)
+
+    def magnitude(x: Array, weight: Array, bias: Array | float = 0.0) -> Array:
+        return np.matmul(np.abs(x), np.abs(weight).T) + np.abs(bias) + 1
+
+    name = f"linear with {activation}" if activation else f"linear of {len(shapes[0])} tensors"
+    op = functools.partial(ops.linear, activation=activation)
+    return product_case(op, reference, name, *shapes, magnitude=magnitude, **options)
+
+
+LAYERS = [((7, 5), (8, 5), (8,)), ((33, 17), (40, 17), (40,))]
+MATMUL: list[OpCase] = [
+    product_case(ops.matmul, np.matmul, "matmul", ((7, 11), (11, 9)), ((1, 1), (1, 1)), ((2, 0), (0, 3))),
+    product_case(ops.matmul, np.matmul, "matmul of large ones", ((13, 97), (97, 31)), ((130, 67), (67, 259))),
+    product_case(ops.matmul, np.matmul, "matmul of batches", ((3, 7, 5), (3, 5, 9)), ((2, 1, 7, 5), (3, 5, 8))),
+    product_case(ops.matmul, np.matmul, "matmul with one for all", ((2, 7, 5), (5, 8)), ((7, 5), (2, 5, 8))),
+    product_case(ops.matmul, np.matmul, "matmul to a vector", ((5,), (5, 3)), ((4, 5), (5,)), layout_rtol=8),
+    product_case(ops.matmul, np.matmul, "matmul of a vector and batches", ((2, 4, 5), (5,)), ((5,), (2, 5, 3))),
+    product_case(lambda a, b: a.T @ b.T, lambda a, b: a.T @ b.T, "matmul of transposed", ((11, 7), (9, 11))),
+    product_case(lambda a, b: a @ b.T, lambda a, b: a @ b.T, "matmul of few rows", ((2, 97), (9, 97)), layout_rtol=8),
+    product_case(ops.mm, np.matmul, "mm", ((7, 5), (5, 11))),
+    product_case(ops.bmm, np.matmul, "bmm", ((3, 7, 5), (3, 5, 9))),
+    product_case(ops.mv, np.matmul, "mv", ((7, 5), (5,)), ((129, 67), (67,)), layout_rtol=8),
+    product_case(ops.dot, np.dot, "dot", ((5,), (5,)), ((101,), (101,))),
+    product_case(ops.outer, np.outer, "outer", ((5,), (7,)), ((1,), (1,)), ((129,), (257,))),
+    product_case(ops.addmm, lambda x, a, b: x + a @ b, "addmm", ((7, 9), (7, 5), (5, 9)), ((9,), (7, 5), (5, 9))),
+    product_case(
+        lambda x, a, b: ops.addmm(x, a, b, beta=0.5, alpha=-2.0),
+        lambda x, a, b: 0.5 * x - 2 * (a @ b),
+        "addmm with scales",
+        ((7, 9), (7, 5), (5, 9)),
+        magnitude=lambda x, a, b: np.abs(x) + 2 * np.abs(a) @ np.abs(b),
+    ),
+    linear_case(None, lambda x: x, ((7, 5), (3, 5)), ((5,), (3, 5)), ((2, 7, 5), (3, 5)), ((130, 67), (259, 67))),
+    linear_case(None, lambda x: x, *LAYERS, ((2, 7, 5), (3, 5), (3,)), ((1, 67), (31, 67), (31,))),
+    linear_case("relu", lambda x: np.maximum(x, 0), *LAYERS, inputs=inputs_away_from_kinks),
+    linear_case("sigmoid", lambda x: 1 / (1 + np.exp(-x)), *LAYERS),
+    linear_case("tanh", np.tanh, *LAYERS),
+]
 
 # ---- reduction
 REDUCTION: list[OpCase] = []
