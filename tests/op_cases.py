@@ -288,7 +288,7 @@ def inputs_away_from_kinks(random: np.random.Generator, *shapes: Shape) -> list[
     return [x, weight, signs * (shapes[1][1] + 1)]
 
 
-def product_case(op: Callable[..., Any], reference: Callable[..., Any], name: str, *shapes: Any, **extra: Any) -> OpCase:
+def product_case(op: Any, reference: Callable[..., Any], name: str, *shapes: Any, **extra: Any) -> OpCase:
     """A row for sums of products of about 100 terms at most."""
     defaults = {"magnitude": lambda *xs, **_: reference(*map(np.abs, xs)), "domain": (-1.0, 1.0)}
     reason = f"{SUMS}; {GRADIENT_SUMS}"

@@ -176,13 +176,11 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
 def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * x + alpha * (a @ b) for matrices a and b; x is broadcast."""
     product = mm(a, b)
-    scaled = product if alpha == 1 else mul(product, alpha)
-    result = add(x if beta == 1 else mul(x, beta), scaled)
-    if result.array.shape != product.array.shape:
-        raise ValueError(
-            f"addmm: x must broadcast to the product's shape {tuple(product.array.shape)}, got {tuple(x.array.shape)}"
-        )
-    return result
+    shape, wanted = tuple(x.array.shape), tuple(product.array.shape)
+    fits = len(shape) <= 2 and all(own in (1, extent) for own, extent in zip(shape[::-1], wanted[::-1], strict=False))
+    if not fits:
+        raise ValueError(f"addmm: x must broadcast to the product's shape {wanted}, got {shape}")
+    return add(x if beta == 1 else mul(x, beta), product if alpha == 1 else mul(product, alpha))
 
 
 # ---- linear
