@@ -3,9 +3,12 @@
 import sys
 
 from minidl import tensor_methods
+from minidl.ops.comparison import *
+from minidl.ops.copies import *
 from minidl.ops.creation import *
 from minidl.ops.dropout import *
 from minidl.ops.elementwise import *
+from minidl.ops.in_place import *
 from minidl.ops.indexing import *
 from minidl.ops.matmul import *
 from minidl.ops.random import *

@@ -10,7 +10,7 @@ import numpy as np
 from minidl import backends
 from minidl.backends import Backend
 from minidl.dtypes import from_numpy_dtype, to_numpy_dtype
-from minidl.ops.elementwise import cast
+from minidl.ops.copies import cast
 from minidl.tensor import Tensor
 
 __all__ = [

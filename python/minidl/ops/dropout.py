@@ -6,7 +6,7 @@ from typing import Any
 
 from minidl.autograd import record
 from minidl.generator import Generator, default_generator
-from minidl.ops.elementwise import require_float
+from minidl.ops.operands import require_float
 from minidl.tensor import Tensor
 
 __all__ = ["dropout"]

@@ -1,4 +1,4 @@
-"""Element by element: arithmetic, powers, exponentials, comparisons, casts, and the in-place forms."""
+"""Element by element: arithmetic, powers, exponentials and other functions."""
 
 from __future__ import annotations
 
@@ -7,55 +7,41 @@ from typing import Any
 
 import numpy as np
 
-from minidl import backends
 from minidl.autograd import is_grad_enabled, record
-from minidl.backends import Backend
-from minidl.dtypes import from_numpy_dtype, to_numpy_dtype
+from minidl.ops.comparison import eq, gt, lt
+from minidl.ops.copies import cast
+from minidl.ops.operands import (
+    binary_kernel,
+    binary_operands,
+    broadcast_shape,
+    default_float,
+    float_operand,
+    is_number,
+    require_same_backend,
+    sum_to_shape,
+    unary,
+    wrap,
+)
 from minidl.tensor import Tensor
 
 __all__ = [
     "abs",
     "add",
-    "add_",
-    "allclose",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "cast",
     "ceil",
     "clamp",
-    "clamp_",
-    "clone",
-    "contiguous",
-    "copy_",
     "cos",
     "div",
-    "div_",
-    "eq",
-    "equal",
     "erf",
     "exp",
     "expm1",
-    "fill_",
     "floor",
     "floor_divide",
-    "ge",
-    "gt",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "le",
     "log",
     "log1p",
-    "logical_not",
-    "lt",
     "masked_fill",
     "maximum",
     "minimum",
     "mul",
-    "mul_",
-    "ne",
     "neg",
     "pow",
     "reciprocal",
@@ -67,130 +53,8 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
-    "sub_",
     "where",
 ]
-
-_kind_order = {"b": 0, "u": 1, "i": 1, "f": 2}
-_default_float = np.dtype(np.float32)
-
-
-# ---- operands: what other op files build on
-
-
-def wrap(value: Any, like: Tensor | None = None) -> Tensor:
-    """A tensor as it is; anything else as a tensor on ``like``'s back end that records nothing."""
-    if isinstance(value, Tensor):
-        return value
-    backend = like.backend if like is not None else backends.cpu
-    array = backend.xp.asarray(value)
-    if not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
-        array = array.astype(_default_float)
-    from_numpy_dtype(array.dtype)  # TypeError for text, None and the like
-    return Tensor(array, backend)
-
-
-def require_same_backend(op: str, *tensors: Tensor) -> Backend:
-    """The back end that all tensors share; TypeError names the two that differ."""
-    backend = tensors[0].backend
-    for x in tensors:
-        if x.backend is not backend:
-            raise TypeError(f"{op}: tensors must be on one device, got {tensors[0].device} and {x.device}")
-    return backend
-
-
-def require_float(op: str, x: Tensor) -> None:
-    """TypeError unless x is float32 or float64."""
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"{op}: input must be float32 or float64, got {x.array.dtype}; convert it with .float()")
-
-
-def result_dtype(a: Tensor, b: Tensor) -> np.dtype[Any]:
-    """PyTorch's promotion: the higher kind wins (bool < integer < float); within a kind, tensors with dimensions
-    outweigh those without, then the wider type wins."""
-    first, second = a.array.dtype, b.array.dtype
-    if first == second:
-        return first  # type: ignore[no-any-return]
-    kinds = _kind_order[first.kind], _kind_order[second.kind]
-    if kinds[0] != kinds[1]:
-        return first if kinds[0] > kinds[1] else second  # type: ignore[no-any-return]
-    if (a.array.ndim == 0) != (b.array.ndim == 0):
-        return second if a.array.ndim == 0 else first  # type: ignore[no-any-return]
-    return np.promote_types(first, second)
-
-
-def float_operand(op: str, x: Any) -> Tensor:
-    """x as a float tensor: integers and booleans become float32, as PyTorch's unary functions do."""
-    tensor = wrap(x)
-    return tensor if tensor.array.dtype.kind == "f" else cast(tensor, _default_float)
-
-
-def sum_to_shape(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sums a gradient over the dimensions that broadcasting added or stretched."""
-    if grad.array.shape == shape:
-        return grad
-    from minidl.ops.reduction import sum as sum_op
-    from minidl.ops.shape import reshape
-
-    extra = grad.array.ndim - len(shape)
-    stretched = [i + extra for i, extent in enumerate(shape) if extent == 1 and grad.array.shape[i + extra] != 1]
-    dims = tuple(range(extra)) + tuple(stretched)
-    return reshape(sum_op(grad, dims, keepdim=True), shape) if dims else reshape(grad, shape)
-
-
-# ---- running one kernel
-
-
-def unary(x: Tensor, kernel: str, *scalars: float) -> Tensor:
-    """out = kernel(x), element by element; records nothing."""
-    backend = x.backend
-    array = backend.contiguous(x.array)
-    out = backend.empty(array.shape, array.dtype)
-    getattr(backend.kernels, kernel)(array, out, *scalars)
-    return Tensor(out, backend)
-
-
-def unary_backward(saved: Tensor, grad_out: Tensor, kernel: str, *scalars: float) -> Tensor:
-    """grad_x = kernel(saved, grad_out), element by element; records nothing."""
-    backend = saved.backend
-    array = backend.contiguous(saved.array)
-    out = backend.empty(array.shape, array.dtype)
-    getattr(backend.kernels, kernel)(array, backend.contiguous(grad_out.array), out, *scalars)
-    return Tensor(out, backend)
-
-
-def _broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        listed = " and ".join(str(tuple(s)) for s in shapes)
-        raise ValueError(f"{op}: shapes {listed} cannot be broadcast together") from None
-
-
-def _binary_kernel(op: str, a: Tensor, b: Tensor, kernel: str) -> Tensor:
-    backend = a.backend
-    first, second = a.array, b.array
-    shape = first.shape if first.shape == second.shape else _broadcast_shape(op, first.shape, second.shape)
-    out = backend.empty(shape, first.dtype)
-    getattr(backend.kernels, kernel)(first, second, out)
-    return Tensor(out, backend)
-
-
-def _operands(op: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors of one back end and one dtype; a Python number takes the other's dtype where its kind allows."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        require_same_backend(op, a, b)
-        if a.array.dtype == b.array.dtype:
-            return a, b
-    else:
-        like = a if isinstance(a, Tensor) else b
-        a, b = wrap(a, like), wrap(b, like)
-    raw = result_dtype(a, b)
-    return cast(a, raw), cast(b, raw)
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
 def _affine(x: Tensor, scale: float, shift: float) -> Tensor:
@@ -208,11 +72,13 @@ def _binary(
     """One of the broadcasting kernels, or the array library's function of the same name for integers.
     ``backward(grad_out, a, b)`` returns two functions that make the gradients before they are summed to their shapes;
     ``saves`` says what these read: "nothing", "other" (each the other operand) or "both"."""
-    x, y = _operands(op, a, b)
+    x, y = binary_operands(op, a, b)
     if x.array.dtype.kind != "f":
-        _broadcast_shape(op, x.array.shape, y.array.shape)
+        broadcast_shape(op, x.array.shape, y.array.shape)
         return Tensor(x.backend.xp.asarray(getattr(x.backend.xp, kernel.removesuffix("_forward"))(x.array, y.array)))
-    result = _binary_kernel(op, x, y, kernel)
+    result = binary_kernel(op, x, y, kernel)
+    if not (is_grad_enabled() and (x.requires_grad or y.requires_grad)):
+        return result
     x_shape, y_shape = x.array.shape, y.array.shape
     x_wanted, y_wanted = x.requires_grad, y.requires_grad
 
@@ -231,16 +97,13 @@ def _binary(
     return record(result, (x, y), run, saved=saved, name=op)
 
 
-# ---- arithmetic
-
-
 def add(a: Any, b: Any, alpha: float = 1) -> Tensor:
     """a + alpha * b, broadcast."""
     if alpha != 1:
         b = mul(b, alpha)
-    if isinstance(a, Tensor) and _is_number(b) and a.array.dtype.kind == "f":
+    if isinstance(a, Tensor) and is_number(b) and a.array.dtype.kind == "f":
         return _affine(a, 1.0, b)
-    if isinstance(b, Tensor) and _is_number(a) and b.array.dtype.kind == "f":
+    if isinstance(b, Tensor) and is_number(a) and b.array.dtype.kind == "f":
         return _affine(b, 1.0, a)
     return _binary("add", "add_forward", a, b, lambda g, x, y: (lambda: g, lambda: g), "nothing")
 
@@ -249,18 +112,18 @@ def sub(a: Any, b: Any, alpha: float = 1) -> Tensor:
     """a - alpha * b, broadcast."""
     if alpha != 1:
         b = mul(b, alpha)
-    if isinstance(a, Tensor) and _is_number(b) and a.array.dtype.kind == "f":
+    if isinstance(a, Tensor) and is_number(b) and a.array.dtype.kind == "f":
         return _affine(a, 1.0, -b)
-    if isinstance(b, Tensor) and _is_number(a) and b.array.dtype.kind == "f":
+    if isinstance(b, Tensor) and is_number(a) and b.array.dtype.kind == "f":
         return _affine(b, -1.0, a)
     return _binary("sub", "subtract_forward", a, b, lambda g, x, y: (lambda: g, lambda: neg(g)), "nothing")
 
 
 def mul(a: Any, b: Any) -> Tensor:
     """a * b, broadcast."""
-    if isinstance(a, Tensor) and _is_number(b) and a.array.dtype.kind == "f":
+    if isinstance(a, Tensor) and is_number(b) and a.array.dtype.kind == "f":
         return _affine(a, b, -0.0)  # shift -0 keeps the sign of a product that is -0
-    if isinstance(b, Tensor) and _is_number(a) and b.array.dtype.kind == "f":
+    if isinstance(b, Tensor) and is_number(a) and b.array.dtype.kind == "f":
         return _affine(b, a, -0.0)
     return _binary("mul", "multiply_forward", a, b, lambda g, x, y: (lambda: mul(g, y), lambda: mul(g, x)), "other")
 
@@ -269,12 +132,12 @@ def div(a: Any, b: Any, rounding_mode: str | None = None) -> Tensor:
     """a / b, broadcast; integers are divided as float32. rounding_mode: None, "floor" or "trunc"."""
     if rounding_mode not in (None, "floor", "trunc"):
         raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
-    x, y = _operands("div", a, b)
+    x, y = binary_operands("div", a, b)
     if rounding_mode is not None:
         rounded = (x.backend.xp.floor if rounding_mode == "floor" else x.backend.xp.trunc)(x.array / y.array)
         return Tensor(x.backend.xp.asarray(rounded, x.array.dtype), x.backend)
     if x.array.dtype.kind != "f":
-        x, y = cast(x, _default_float), cast(y, _default_float)
+        x, y = cast(x, default_float), cast(y, default_float)
     return _binary(
         "div",
         "divide_forward",
@@ -287,7 +150,7 @@ def div(a: Any, b: Any, rounding_mode: str | None = None) -> Tensor:
 
 def pow(a: Any, b: Any) -> Tensor:
     """a ^ b, broadcast. The derivative with respect to b is a^b ln a, and 0 where a is 0."""
-    if isinstance(a, Tensor) and _is_number(b) and a.array.dtype.kind == "f":
+    if isinstance(a, Tensor) and is_number(b) and a.array.dtype.kind == "f":
         if b == 2:
             return square(a)
         if b == 1:
@@ -329,7 +192,7 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 def remainder(a: Any, b: Any) -> Tensor:
     """a - b * floor(a / b), with b's sign."""
-    x, y = _operands("remainder", a, b)
+    x, y = binary_operands("remainder", a, b)
     result = Tensor(x.backend.xp.asarray(x.backend.xp.remainder(x.array, y.array)), x.backend)
     x_shape, y_shape = x.array.shape, y.array.shape
 
@@ -347,12 +210,12 @@ def floor_divide(a: Any, b: Any) -> Tensor:
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where the condition holds, else b; all three broadcast."""
-    x, y = _operands("where", a, b)
+    x, y = binary_operands("where", a, b)
     test = wrap(condition, x)
     if test.array.dtype.kind != "b":
         raise TypeError(f"where: condition must be a bool tensor, got {test.dtype}")
     backend = require_same_backend("where", x, y, test)
-    shape = _broadcast_shape("where", test.array.shape, x.array.shape, y.array.shape)
+    shape = broadcast_shape("where", test.array.shape, x.array.shape, y.array.shape)
     if x.array.dtype.kind != "f":
         return Tensor(backend.xp.where(test.array, x.array, y.array), backend)
     out = backend.empty(shape, x.array.dtype)
@@ -389,9 +252,6 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return (where(Tensor((array >= low) & (array <= high), x.backend), grad_out, 0.0),)
 
     return record(result, (x,), backward, saved=(x,), name="clamp")
-
-
-# ---- functions of one variable
 
 
 def _function(name: str, kernel: str, x: Any, derivative: Callable[[Tensor], Tensor]) -> Tensor:
@@ -517,237 +377,3 @@ def ceil(x: Any) -> Tensor:
 def round(x: Any) -> Tensor:
     """The nearest whole number, halves to even."""
     return _library_function("round", x, None)
-
-
-# ---- truth values: computed by the array library, never recorded
-
-
-def _truth(name: str, *operands: Any) -> Tensor:
-    like = next((x for x in operands if isinstance(x, Tensor)), None)
-    tensors = [wrap(x, like) for x in operands]
-    backend = require_same_backend(name, *tensors)
-    if len(tensors) == 2:
-        _broadcast_shape(name, tensors[0].array.shape, tensors[1].array.shape)
-    return Tensor(backend.xp.asarray(getattr(backend.xp, name)(*[x.array for x in tensors])), backend)
-
-
-def eq(a: Any, b: Any) -> Tensor:
-    """a == b, element by element."""
-    return _truth("equal", a, b)
-
-
-def ne(a: Any, b: Any) -> Tensor:
-    """a != b, element by element."""
-    return _truth("not_equal", a, b)
-
-
-def lt(a: Any, b: Any) -> Tensor:
-    """a < b, element by element."""
-    return _truth("less", a, b)
-
-
-def le(a: Any, b: Any) -> Tensor:
-    """a <= b, element by element."""
-    return _truth("less_equal", a, b)
-
-
-def gt(a: Any, b: Any) -> Tensor:
-    """a > b, element by element."""
-    return _truth("greater", a, b)
-
-
-def ge(a: Any, b: Any) -> Tensor:
-    """a >= b, element by element."""
-    return _truth("greater_equal", a, b)
-
-
-def isnan(x: Any) -> Tensor:
-    """Where x is nan."""
-    return _truth("isnan", x)
-
-
-def isinf(x: Any) -> Tensor:
-    """Where x is infinite."""
-    return _truth("isinf", x)
-
-
-def isfinite(x: Any) -> Tensor:
-    """Where x is neither nan nor infinite."""
-    return _truth("isfinite", x)
-
-
-def logical_not(x: Any) -> Tensor:
-    """Where x is 0."""
-    return _truth("logical_not", x)
-
-
-def bitwise_not(x: Any) -> Tensor:
-    """not x for booleans, all bits turned for integers."""
-    return _truth("bitwise_not", x)
-
-
-def bitwise_and(a: Any, b: Any) -> Tensor:
-    """a and b for booleans, bit by bit for integers."""
-    return _truth("bitwise_and", a, b)
-
-
-def bitwise_or(a: Any, b: Any) -> Tensor:
-    """a or b for booleans, bit by bit for integers."""
-    return _truth("bitwise_or", a, b)
-
-
-def bitwise_xor(a: Any, b: Any) -> Tensor:
-    """Either but not both for booleans, bit by bit for integers."""
-    return _truth("bitwise_xor", a, b)
-
-
-def equal(a: Tensor, b: Tensor) -> bool:
-    """Whether both have one shape and the same values."""
-    return a.array.shape == b.array.shape and bool((a.array == b.array).all())
-
-
-def allclose(a: Tensor, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether |a - b| <= atol + rtol * |b| everywhere."""
-    return bool(a.backend.xp.allclose(a.array, wrap(b, a).array, rtol=rtol, atol=atol, equal_nan=equal_nan))
-
-
-# ---- copies and casts
-
-
-def clone(x: Tensor) -> Tensor:
-    """A copy in memory of its own; the gradient flows through."""
-    backend = x.backend
-    if x.array.dtype.kind == "f":
-        out = backend.empty(x.array.shape, x.array.dtype)
-        backend.kernels.copy_strided(x.array, out)
-    else:
-        out = x.array.copy()
-    return record(Tensor(out, backend), (x,), lambda grad_out: (grad_out,), name="clone")
-
-
-def contiguous(x: Tensor) -> Tensor:
-    """x if its elements lie one after the other, else a copy for which they do."""
-    return x if x.array.flags.c_contiguous else clone(x)
-
-
-def cast(x: Tensor, wanted: Any) -> Tensor:
-    """x with another number type; between floats the gradient flows through."""
-    raw = to_numpy_dtype(wanted)
-    if x.array.dtype == raw:
-        return x
-    own = x.array.dtype
-    result = Tensor(x.array.astype(raw), x.backend)
-    if raw.kind != "f":
-        return result
-    return record(result, (x,), lambda grad_out: (cast(grad_out, own),), name="cast")
-
-
-# ---- in place
-
-
-def _write(x: Tensor, name: str, write: Callable[[Any], None], result: Tensor | None = None) -> Tensor:
-    """Changes x's memory. A recorded change (``result`` carries its node) is allowed for what PyTorch allows it for,
-    except views: their base would need a new history."""
-    if x.requires_grad and is_grad_enabled():
-        if x._node is None:
-            raise RuntimeError(f"{name}: a leaf that requires a gradient can be changed in place only under no_grad()")
-        if x.array.base.__class__ is x.array.__class__:
-            raise RuntimeError(f"{name}: a view cannot be changed in place while it is recorded; use clone() first")
-    elif result is not None and result.requires_grad and x.array.base.__class__ is x.array.__class__:
-        raise RuntimeError(f"{name}: a view cannot receive a recorded value in place; use clone() first")
-    write(x.array)
-    x._bump_version()
-    if result is not None and result._node is not None:
-        x._node, x.requires_grad = result._node, True
-        if result._node.output is not None and x._version is not None:
-            result._node.output = (x.array, x.backend, x._version, x._version[0])
-    return x
-
-
-def _assign(x: Tensor, name: str, result: Tensor) -> Tensor:
-    if result.array.shape != x.array.shape:
-        raise ValueError(
-            f"{name}: the result has shape {tuple(result.shape)} and does not fit in place into {tuple(x.shape)}"
-        )
-
-    def write(array: Any) -> None:
-        array[...] = result.array
-
-    return _write(x, name, write, result)
-
-
-def add_(x: Tensor, other: Any, alpha: float = 1) -> Tensor:
-    """x += alpha * other."""
-    if (
-        isinstance(other, Tensor)
-        and not (is_grad_enabled() and (x.requires_grad or other.requires_grad))
-        and other.array.shape == x.array.shape
-        and other.array.dtype == x.array.dtype
-        and x.array.dtype.kind == "f"
-        and x.array.flags.c_contiguous
-    ):
-        x.backend.kernels.add_scaled(other.backend.contiguous(other.array), x.array, alpha)
-        x._bump_version()
-        return x
-    return _assign(x, "add_", add(x, other, alpha))
-
-
-def sub_(x: Tensor, other: Any, alpha: float = 1) -> Tensor:
-    """x -= alpha * other."""
-    return _assign(x, "sub_", sub(x, other, alpha))
-
-
-def _before(x: Tensor, other: Any) -> Tensor:
-    """x's values as they are now, for the gradient of a recorded change of x."""
-    if not is_grad_enabled() or not (x.requires_grad or getattr(other, "requires_grad", False)):
-        return x
-    copy = Tensor(x.array.copy(), x.backend, x.requires_grad)
-    copy._node = x._node
-    return copy
-
-
-def mul_(x: Tensor, other: Any) -> Tensor:
-    """x *= other."""
-    return _assign(x, "mul_", mul(_before(x, other), other))
-
-
-def div_(x: Tensor, other: Any) -> Tensor:
-    """x /= other."""
-    return _assign(x, "div_", div(_before(x, other), other))
-
-
-def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """x = min(max(x, min), max), in place."""
-    return _assign(x, "clamp_", clamp(_before(x, None), min, max))
-
-
-def fill_(x: Tensor, value: Any) -> Tensor:
-    """x = value everywhere."""
-    number = value.item() if isinstance(value, Tensor) else value
-
-    def write(array: Any) -> None:
-        if array.dtype.kind == "f" and array.flags.c_contiguous:
-            x.backend.kernels.fill(array, number)
-        else:
-            array[...] = number
-
-    zero = None if not (x.requires_grad and is_grad_enabled() and x._node is not None) else mul(x, 0.0)
-    return _write(x, "fill_", write, zero)
-
-
-def copy_(x: Tensor, source: Any) -> Tensor:
-    """x = source, broadcast and converted to x's number type."""
-    tensor = wrap(source, x)
-    _broadcast_shape("copy_", x.array.shape, tensor.array.shape)
-    converted = cast(tensor, x.array.dtype)
-    shape = tensor.array.shape
-    linked = None
-    if is_grad_enabled() and converted.requires_grad:
-        linked = record(
-            Tensor(x.array, x.backend), (converted,), lambda grad_out: (sum_to_shape(grad_out, shape),), name="copy"
-        )
-
-    def write(array: Any) -> None:
-        array[...] = converted.array
-
-    return _write(x, "copy_", write, linked)

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from minidl.autograd import is_grad_enabled, record
-from minidl.ops.elementwise import _write, cast, clone, require_same_backend, result_dtype, sum_to_shape, where, wrap
+from minidl.ops.copies import cast, clone
+from minidl.ops.elementwise import where
+from minidl.ops.in_place import write_in_place
+from minidl.ops.operands import require_same_backend, result_dtype, sum_to_shape, wrap
 from minidl.ops.shape import axis_of, expand, reshape
 from minidl.tensor import Tensor
 
@@ -92,7 +95,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     def write(array: Any) -> None:
         array[raw] = source.array
 
-    _write(x, "setitem", write, linked)
+    write_in_place(x, "setitem", write, linked)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 
 from minidl.autograd import is_grad_enabled, record
 from minidl.backends import Backend
-from minidl.ops.elementwise import add, mul, require_float, require_same_backend, sum_to_shape, unary_backward
+from minidl.ops.elementwise import add, mul
+from minidl.ops.operands import require_float, require_same_backend, sum_to_shape, unary_backward
 from minidl.ops.reduction import sum as sum_op
 from minidl.ops.shape import reshape, transpose
 from minidl.tensor import Tensor

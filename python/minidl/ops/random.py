@@ -10,8 +10,11 @@ from minidl.autograd import is_grad_enabled
 from minidl.backends import Backend
 from minidl.dtypes import to_numpy_dtype
 from minidl.generator import Generator, default_generator
+from minidl.ops.copies import cast
 from minidl.ops.creation import _shape_of, empty
-from minidl.ops.elementwise import _write, cast, mul, wrap
+from minidl.ops.elementwise import mul
+from minidl.ops.in_place import write_in_place
+from minidl.ops.operands import wrap
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -69,7 +72,7 @@ def _require_probability(p: float) -> None:
 
 def _overwrite(x: Tensor, name: str, write: Any) -> Tensor:
     is_recorded = x._node is not None and x.requires_grad and is_grad_enabled()
-    return _write(x, name, write, mul(x, 0.0) if is_recorded else None)
+    return write_in_place(x, name, write, mul(x, 0.0) if is_recorded else None)
 
 
 def _fill(x: Tensor, kernel: str, generator: Generator | None, *scalars: float) -> Tensor:

@@ -7,23 +7,11 @@ from typing import Any, NamedTuple
 
 from minidl.autograd import is_grad_enabled, record
 from minidl.dtypes import to_numpy_dtype
-from minidl.ops.elementwise import (
-    abs,
-    cast,
-    div,
-    eq,
-    maximum,
-    minimum,
-    mul,
-    ne,
-    pow,
-    require_float,
-    square,
-    sub,
-    unary,
-    where,
-)
+from minidl.ops.comparison import eq, ne
+from minidl.ops.copies import cast
+from minidl.ops.elementwise import abs, div, maximum, minimum, mul, pow, square, sub, where
 from minidl.ops.indexing import ValuesAndIndices, flip
+from minidl.ops.operands import require_float, unary
 from minidl.ops.shape import axis_of, expand, reshape, unsqueeze
 from minidl.tensor import Tensor
 

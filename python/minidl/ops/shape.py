@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from minidl.autograd import record
-from minidl.ops.elementwise import sum_to_shape
+from minidl.ops.operands import sum_to_shape
 from minidl.tensor import Tensor
 
 __all__ = [
