@@ -671,120 +671,128 @@ void bind_random(py::module_& m) {
 
 using Arrays = std::vector<Array>;
 
-// The segments of a group: parameter, gradient (or None) and state arrays side by side, all of one shape and dtype,
-// beside float64[2] counters. An empty list means that this state, or the counters, are not kept.
-template <typename T>
-std::shared_ptr<std::vector<Segment<T>>> make_segments(const char* kernel, Arrays& params, Arrays& grads,
-                                                       std::vector<Arrays>& states, Arrays& counters) {
-  auto require_count = [&](const Arrays& list, const char* what) {
-    if (list.size() != grads.size())
-      throw std::invalid_argument(std::string(kernel) + "(): " + what + " must have " + std::to_string(grads.size()) +
-                                  " arrays like grads, got " + std::to_string(list.size()));
-  };
-  require_count(params, "params");
-  if (!counters.empty()) require_count(counters, "counters");
-  for (Arrays& state : states)
-    if (!state.empty()) require_count(state, "each state");
-  auto segments = std::make_shared<std::vector<Segment<T>>>();
-  for (size_t i = 0; i < params.size(); ++i) {
-    name_arrays(kernel, "param, grad", params[i], grads[i]);
-    if (!grads[i].is_given) continue;
-    require_same_shape(params[i], grads[i]);
-    Segment<T> segment{params[i].pointer<T>(true), grads[i].pointer<T>(true), {}, nullptr, params[i].size()};
-    for (size_t s = 0; s < states.size(); ++s) {
-      if (states[s].empty()) continue;
-      name_arrays(kernel, "param, state", params[i], states[s][i]);
-      require_same_shape(params[i], states[s][i]);
-      segment.state[s] = states[s][i].pointer<T>(true);
-    }
-    if (!counters.empty()) {
-      name_arrays(kernel, "counters", counters[i]);
-      require_size(counters[i], 2);
-      segment.counters = counters[i].pointer<double>(true);
-    }
-    segments->push_back(segment);
-  }
-  return segments;
-}
-
-// What the steps of all optimizers take: a group's arrays.
+// What the kernels of a group take: one list per role, with one array per parameter. A list of states or counters may
+// be empty: not kept.
 struct Group {
+  const char* kernel;
   Arrays params, grads;
-  std::vector<Arrays> states;
-  Arrays counters;
-  Array schedule;
+  std::vector<Arrays> states, counters;
+
+  void require_lengths() const {
+    auto require = [this](const Arrays& list, const char* what) {
+      if (list.size() != grads.size())
+        throw std::invalid_argument(std::string(kernel) + "(): " + what + " must have " + std::to_string(grads.size()) +
+                                    " arrays like grads, got " + std::to_string(list.size()));
+    };
+    require(params, "params");
+    for (const Arrays& list : states)
+      if (!list.empty()) require(list, "each list of states");
+    for (const Arrays& list : counters)
+      if (!list.empty()) require(list, "each list of counters");
+  }
+
+  // Parameters whose gradient is None are left out.
+  template <typename T>
+  std::shared_ptr<std::vector<Segment<T>>> segments() {
+    require_lengths();
+    auto result = std::make_shared<std::vector<Segment<T>>>();
+    for (size_t i = 0; i < params.size(); ++i) {
+      Array &param = params[i], &grad = grads[i];
+      name_arrays(kernel, "param, grad", param, grad);
+      if (!grad.is_given) continue;
+      require_same_shape(param, grad);
+      Segment<T> segment{param.pointer<T>(true), grad.pointer<T>(true), {}, {}, param.size()};
+      for (size_t s = 0; s < states.size(); ++s) {
+        if (states[s].empty()) continue;
+        name_arrays(kernel, "param, state", param, states[s][i]);
+        require_same_shape(param, states[s][i]);
+        segment.state[s] = states[s][i].pointer<T>(true);
+      }
+      for (size_t c = 0; c < counters.size(); ++c) {
+        if (counters[c].empty()) continue;
+        name_arrays(kernel, "counter", counters[c][i]);
+        require_size(counters[c][i], 1);
+        segment.counters[c] = counters[c][i].pointer<double>(true);
+      }
+      result->push_back(segment);
+    }
+    return result;
+  }
 };
 
-// One optimizer step for all segments of a group; every parameter of the group has the dtype of the first.
-template <typename F, typename D, typename... Scalars>
-void run_group(const Entry<F, D>& entry, Group group, size_t state_count, const Scalars&... scalars) {
-  if (group.states.size() != state_count)
-    throw std::invalid_argument(std::string(entry.name) + "(): states must hold " + std::to_string(state_count) +
-                                (state_count == 1 ? " list" : " lists") + " of arrays, got " +
-                                std::to_string(group.states.size()));
-  name_arrays(entry.name, "schedule", group.schedule);
-  require_size(group.schedule, 3);
-  if (group.params.empty()) return;
-  if (group.counters.empty())
-    throw std::invalid_argument(std::string(entry.name) + "(): counters must have one array per parameter");
-  auto submit_segments = [&]<typename T>(auto kernel, T) {
-    auto segments = make_segments<T>(entry.name, group.params, group.grads, group.states, group.counters);
-    submit(kernel, segments, (int64_t)segments->size(), group.schedule, scalars...);
+// Every parameter of the group has the dtype of the first.
+template <typename F, typename D, typename... Arguments>
+void run_segments(const Entry<F, D>& entry, Group& group, const Arguments&... arguments) {
+  auto submit_segments = [&](auto kernel, const auto& segments) {
+    submit(kernel, segments, (int64_t)segments->size(), arguments...);
   };
-  if (group.params[0].dtype == DType::float64)
-    submit_segments(active_kernels<double>().*entry.f64, double());
+  if (!group.params.empty() && group.params[0].dtype == DType::float64)
+    submit_segments(active_kernels<double>().*entry.f64, group.segments<double>());
   else
-    submit_segments(active_kernels<float>().*entry.f32, float());
+    submit_segments(active_kernels<float>().*entry.f32, group.segments<float>());
 }
 
 template <typename... Types>
 struct Scalars {};
 
-// A step is defined by its scalars: name(params, grads, states, counters, schedule, scalars...).
+// How many lists of arrays a step takes, the first `required` of which must not be empty.
+struct Lists {
+  size_t count, required;
+
+  void require(const char* kernel, const char* what, const std::vector<Arrays>& lists) const {
+    if (lists.size() != count)
+      throw std::invalid_argument(std::string(kernel) + "(): " + what + " must hold " + std::to_string(count) +
+                                  (count == 1 ? " list" : " lists") + " of arrays, got " +
+                                  std::to_string(lists.size()));
+    for (size_t i = 0; i < required; ++i)
+      if (lists[i].empty())
+        throw std::invalid_argument(std::string(kernel) + "(): list " + std::to_string(i) + " of " + what +
+                                    " must not be empty");
+  }
+};
+
+// name(params, grads, states, counters, schedule, scalars...)
 template <typename F, typename D, typename... Types, typename... Names>
-void define_step(py::module_& m, Entry<F, D> entry, size_t state_count, Scalars<Types...>, const Names&... names) {
+void define_step(py::module_& m, Entry<F, D> entry, Lists state_lists, Lists counter_lists, Scalars<Types...>,
+                 const Names&... names) {
   m.def(
       entry.name,
-      [entry, state_count](Arrays params, Arrays grads, std::vector<Arrays> states, Arrays counters, Array schedule,
-                           Types... scalars) {
-        Group group{std::move(params), std::move(grads), std::move(states), std::move(counters), schedule};
-        run_group(entry, std::move(group), state_count, scalars...);
+      [=](Arrays params, Arrays grads, std::vector<Arrays> states, std::vector<Arrays> counters, Array schedule,
+          Types... scalars) {
+        name_arrays(entry.name, "schedule", schedule);
+        require_size(schedule, 3);
+        if (params.empty() && grads.empty()) return;
+        state_lists.require(entry.name, "states", states);
+        counter_lists.require(entry.name, "counters", counters);
+        Group group{entry.name, std::move(params), std::move(grads), std::move(states), std::move(counters)};
+        run_segments(entry, group, schedule, scalars...);
       },
       entry.maths, "params"_a, "grads"_a, "states"_a, "counters"_a, "schedule"_a, names...);
-}
-
-// Kernels over gradients alone.
-template <typename F, typename D, typename... Arguments>
-void run_gradients(const Entry<F, D>& entry, Arrays& grads, const Arguments&... arguments) {
-  std::vector<Arrays> no_states;
-  Arrays no_counters;
-  if (!grads.empty() && grads[0].dtype == DType::float64) {
-    auto segments = make_segments<double>(entry.name, grads, grads, no_states, no_counters);
-    submit(active_kernels<double>().*entry.f64, segments, (int64_t)segments->size(), arguments...);
-  } else {
-    auto segments = make_segments<float>(entry.name, grads, grads, no_states, no_counters);
-    submit(active_kernels<float>().*entry.f32, segments, (int64_t)segments->size(), arguments...);
-  }
 }
 
 void bind_optimizer(py::module_& m) {
   using D = double;
   using B = bool;
-  define_step(m, ENTRY(sgd_step), 1, Scalars<D, B, B>(), "dampening"_a, "nesterov"_a, "maximize"_a);
-  define_step(m, ENTRY(adam_step), 3, Scalars<D, D, B, B>(), "beta2"_a, "eps"_a, "decoupled"_a, "maximize"_a);
-  define_step(m, ENTRY(adagrad_step), 1, Scalars<D, D, B>(), "lr_decay"_a, "eps"_a, "maximize"_a);
-  define_step(m, ENTRY(rmsprop_step), 3, Scalars<D, D, B>(), "alpha"_a, "eps"_a, "maximize"_a);
-  define_step(m, ENTRY(adadelta_step), 2, Scalars<D, D, B>(), "rho"_a, "eps"_a, "maximize"_a);
-  define_step(m, ENTRY(adamax_step), 2, Scalars<D, D, B>(), "beta2"_a, "eps"_a, "maximize"_a);
-  define_step(m, ENTRY(nadam_step), 2, Scalars<D, D, D, B, B>(), "beta2"_a, "eps"_a, "momentum_decay"_a, "decoupled"_a,
+  define_step(m, ENTRY(sgd_step), Lists{1, 0}, Lists{1, 0}, Scalars<D, B, B>(), "dampening"_a, "nesterov"_a,
               "maximize"_a);
-  define_step(m, ENTRY(radam_step), 2, Scalars<D, D, B, B>(), "beta2"_a, "eps"_a, "decoupled"_a, "maximize"_a);
+  define_step(m, ENTRY(adam_step), Lists{3, 2}, Lists{1, 1}, Scalars<D, D, B, B>(), "beta2"_a, "eps"_a, "decoupled"_a,
+              "maximize"_a);
+  define_step(m, ENTRY(adagrad_step), Lists{1, 1}, Lists{1, 1}, Scalars<D, D, B>(), "lr_decay"_a, "eps"_a,
+              "maximize"_a);
+  define_step(m, ENTRY(rmsprop_step), Lists{3, 1}, Lists{1, 0}, Scalars<D, D, B>(), "alpha"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(adadelta_step), Lists{2, 2}, Lists{1, 0}, Scalars<D, D, B>(), "rho"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(adamax_step), Lists{2, 2}, Lists{1, 1}, Scalars<D, D, B>(), "beta2"_a, "eps"_a, "maximize"_a);
+  define_step(m, ENTRY(nadam_step), Lists{2, 2}, Lists{2, 2}, Scalars<D, D, D, B, B>(), "beta2"_a, "eps"_a,
+              "momentum_decay"_a, "decoupled"_a, "maximize"_a);
+  define_step(m, ENTRY(radam_step), Lists{2, 2}, Lists{1, 1}, Scalars<D, D, B, B>(), "beta2"_a, "eps"_a, "decoupled"_a,
+              "maximize"_a);
   m.def(
       "squared_norm",
       [](Arrays grads, Array out) {
         name_arrays("squared_norm", "out", out);
         require_size(out, 1);
-        run_gradients(ENTRY(squared_norm), grads, out);
+        Group group{"squared_norm", grads, grads, {}, {}};
+        run_segments(ENTRY(squared_norm), group, out);
       },
       maths::squared_norm, "grads"_a, "out"_a);
   m.def(
@@ -792,7 +800,8 @@ void bind_optimizer(py::module_& m) {
       [](Arrays grads, Array squared_norm, double max_norm) {
         name_arrays("scale_gradients", "squared_norm", squared_norm);
         require_size(squared_norm, 1);
-        run_gradients(ENTRY(scale_gradients), grads, squared_norm, max_norm);
+        Group group{"scale_gradients", grads, grads, {}, {}};
+        run_segments(ENTRY(scale_gradients), group, squared_norm, max_norm);
       },
       maths::scale_gradients, "grads"_a, "squared_norm"_a, "max_norm"_a);
 }

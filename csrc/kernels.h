@@ -16,14 +16,14 @@ struct Strided {
   int64_t strides[operands][max_dims];
 };
 
-// One parameter of an optimizer group with its gradient, the optimizer's state (null: not kept), all of one size, and
-// its counters {steps taken, NAdam's product of mu}.
+// One parameter of an optimizer group with its gradient and the optimizer's state, all of one size, and its counters:
+// steps taken, NAdam's product of mu. Null: not kept.
 template <typename T>
 struct Segment {
   T* param;
   T* grad;
   T* state[3];
-  double* counters;
+  double* counters[2];
   int64_t size;
 };
 

@@ -52,7 +52,8 @@ SIMD_INLINE void update_lanes(const Segment<T>& segment, int64_t i, int lanes, c
 // Counts a step for every segment, then applies make_update(segment), a function of Lanes, to all its elements.
 template <int states, typename T, typename MakeUpdate>
 SIMD_INLINE void step_segments(Stream stream, const Segment<T>* segments, int64_t count, MakeUpdate make_update) {
-  for (int64_t s = 0; s < count; ++s) segments[s].counters[0] += 1;
+  for (int64_t s = 0; s < count; ++s)
+    if (segments[s].counters[0]) *segments[s].counters[0] += 1;
   parallel_for(stream, total_size(segments, count), 8192, [=](int64_t begin, int64_t end) {
     for_each_part(segments, count, begin, end, [&](const Segment<T>& segment, int64_t from, int64_t to) {
       constexpr int width = Vec<T>::width;
@@ -102,7 +103,7 @@ void sgd_step(Stream stream, const Segment<T>* segments, int64_t count, const do
   const T lr = T(schedule[0]), momentum = T(schedule[1]);
   step_segments<1>(stream, segments, count, [=](const Segment<T>& segment) {
     const bool has_buffer = segment.state[0] != nullptr;
-    const T share = segment.counters[0] == 1 ? T(1) : T(1 - dampening);
+    const T share = segment.counters[0] && *segment.counters[0] == 1 ? T(1) : T(1 - dampening);
     return [=](Lanes<T>& x) {
       decay(x);
       Vec<T> direction = x.grad;
@@ -121,7 +122,7 @@ void adam_step(Stream stream, const Segment<T>* segments, int64_t count, const d
   const Decay<T> decay(schedule, decoupled, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
   step_segments<3>(stream, segments, count, [=](const Segment<T>& segment) {
-    const double steps = segment.counters[0];
+    const double steps = *segment.counters[0];
     const bool amsgrad = segment.state[2] != nullptr;
     const T step_size = T(lr / (1 - pow(beta1, steps))), root_scale = T(1 / ::sqrt(1 - pow(beta2, steps)));
     return [=](Lanes<T>& x) {
@@ -141,7 +142,7 @@ void adagrad_step(Stream stream, const Segment<T>* segments, int64_t count, cons
   const Decay<T> decay(schedule, false, maximize);
   const double lr = schedule[0];
   step_segments<1>(stream, segments, count, [=](const Segment<T>& segment) {
-    const T step_size = T(lr / (1 + (segment.counters[0] - 1) * lr_decay));
+    const T step_size = T(lr / (1 + (*segment.counters[0] - 1) * lr_decay));
     return [=](Lanes<T>& x) {
       decay(x);
       x.state[0] = fma(x.grad, x.grad, x.state[0]);
@@ -194,7 +195,7 @@ void adamax_step(Stream stream, const Segment<T>* segments, int64_t count, const
   const Decay<T> decay(schedule, false, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
   step_segments<2>(stream, segments, count, [=](const Segment<T>& segment) {
-    const T step_size = T(lr / (1 - pow(beta1, segment.counters[0])));
+    const T step_size = T(lr / (1 - pow(beta1, *segment.counters[0])));
     return [=](Lanes<T>& x) {
       decay(x);
       x.state[0] = running(beta1, x.state[0], x.grad);
@@ -210,9 +211,9 @@ void nadam_step(Stream stream, const Segment<T>* segments, int64_t count, const 
   const Decay<T> decay(schedule, decoupled, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
   auto mu = [=](double step) { return beta1 * (1 - 0.5 * pow(0.96, step * momentum_decay)); };
-  for (int64_t s = 0; s < count; ++s) segments[s].counters[1] *= mu(segments[s].counters[0] + 1);
+  for (int64_t s = 0; s < count; ++s) *segments[s].counters[1] *= mu(*segments[s].counters[0] + 1);
   step_segments<2>(stream, segments, count, [=](const Segment<T>& segment) {
-    const double steps = segment.counters[0], product = segment.counters[1], next = mu(steps + 1);
+    const double steps = *segment.counters[0], product = *segment.counters[1], next = mu(steps + 1);
     const T grad_size = T(lr * (1 - mu(steps)) / (1 - product)), momentum_size = T(lr * next / (1 - product * next));
     const T root_scale = T(1 / ::sqrt(1 - pow(beta2, steps)));
     return [=](Lanes<T>& x) {
@@ -231,7 +232,7 @@ void radam_step(Stream stream, const Segment<T>* segments, int64_t count, const 
   const Decay<T> decay(schedule, decoupled, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
   step_segments<2>(stream, segments, count, [=](const Segment<T>& segment) {
-    const double steps = segment.counters[0], power = pow(beta2, steps);
+    const double steps = *segment.counters[0], power = pow(beta2, steps);
     const double limit = 2 / (1 - beta2) - 1, rho = limit - 2 * steps * power / (1 - power);
     const bool is_rectified = rho > 5;
     double step_size = lr / (1 - pow(beta1, steps));

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "box_muller.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "philox.h"
@@ -93,6 +94,20 @@ void randint(Stream stream, const int64_t* ticket, int64_t* out, int64_t size, i
   });
 }
 
+template <typename T>
+void normal(Stream stream, const int64_t* ticket, T* out, int64_t size, double mean, double std) {
+  fill_groups<per_group<T>>(stream, ticket, out, size, [=](const uint32_t* words, T* values) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      box_muller(words, values, (T)mean, (T)std);
+      box_muller(words + 2 * group_blocks, values + 2 * group_blocks, (T)mean, (T)std);
+    } else {
+      uint64_t draws[per_group<T>];
+      for (int i = 0; i < per_group<T>; ++i) draws[i] = wide_word(words, i);
+      box_muller(draws, values, (T)mean, (T)std);
+    }
+  });
+}
+
 // ---- permutation
 
 // A Feistel network on pairs (left < columns, right < rows): each round adds a keyed hash of one half to the other.
@@ -160,6 +175,7 @@ void permutation(Stream stream, const int64_t* ticket, int64_t* out, int64_t siz
 EXPORT(take_ticket)
 EXPORT(random_bits)
 EXPORT(uniform)
+EXPORT(normal)
 EXPORT(bernoulli)
 EXPORT(randint)
 EXPORT(permutation)

@@ -1,0 +1,64 @@
+"""The norm of several gradients taken together, and scaling them down to a largest one, in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minidl.tensor import Tensor
+
+__all__: list[str] = []
+
+_float64 = np.dtype(np.float64)
+
+
+@contextmanager
+def changed_in_place(tensors: Sequence[Tensor]) -> Iterator[list[Any]]:
+    """The tensors' arrays for a kernel that writes into them; what is not contiguous is copied out and back."""
+    arrays = [tensor.backend.contiguous(tensor.array) for tensor in tensors]
+    yield arrays
+    for tensor, array in zip(tensors, arrays, strict=True):
+        if array is not tensor.array:
+            tensor.array[...] = array
+        tensor._bump_version()
+
+
+def by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The tensors, those of one device and number type together: a kernel takes one kind at a time."""
+    kinds: dict[tuple[str, Any], list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.backend.name, tensor.array.dtype), []).append(tensor)
+    return list(kinds.values())
+
+
+def squared_norm(tensors: Sequence[Tensor]) -> Any:
+    """The sum of the squares of all elements, in a float64 array of one element on the first tensor's device."""
+    total = None
+    for same in by_kind(tensors):
+        backend = same[0].backend
+        out = backend.empty((1,), _float64)
+        backend.kernels.squared_norm([backend.contiguous(tensor.array) for tensor in same], out)
+        total = out if total is None else total + out
+    return total
+
+
+def power_norm(tensors: Sequence[Tensor], p: float) -> Any:
+    """(sum of |x|^p)^(1/p) over all elements, the largest |x| for p = inf; like ``squared_norm``, not yet squared."""
+    xp = tensors[0].backend.xp
+    magnitudes = [abs(tensor.array.astype(_float64)) for tensor in tensors if tensor.numel() > 0]
+    if not magnitudes:
+        return xp.zeros(1)
+    if p == math.inf:
+        return xp.stack([m.max() for m in magnitudes]).max(keepdims=True)
+    return xp.stack([(m**p).sum() for m in magnitudes]).sum(keepdims=True) ** (1 / p)
+
+
+def scale_to_norm_(tensors: Sequence[Tensor], squared: Any, max_norm: float) -> None:
+    """tensors *= min(1, max_norm / (sqrt(squared) + 1e-6)), in place."""
+    for same in by_kind(tensors):
+        with changed_in_place(same) as arrays:
+            same[0].backend.kernels.scale_gradients(arrays, squared, max_norm)

@@ -1,0 +1,214 @@
+"""Optimizer: parameter groups, state, checkpoints; each step is one kernel call per group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import enable_grad, no_grad
+from minidl.ops.gradient_clipping import by_kind, changed_in_place, scale_to_norm_, squared_norm
+from minidl.optim.param_group import ParamGroup
+from minidl.tensor import Tensor
+
+_float64 = np.dtype(np.float64)
+
+
+class Optimizer:
+    """The base of all optimizers, with PyTorch's interface.
+
+    ``param_groups`` is a list of dictionaries of options, ``state`` a dictionary from parameter to its tensors. A
+    parameter whose grad is None is skipped and its state, the count of its steps included, stays as it is.
+
+    Every option may differ per group. One is minidl's own: ``max_norm`` scales the gradients of the group, taken as one
+    vector, down to this norm before the step. PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and
+    change nothing, because every step is fused and can be captured; ``differentiable=True`` is not supported.
+
+    A subclass names its kernel and, in the kernel's order, the tensors that it keeps per parameter.
+    """
+
+    kernel: str
+    counter_names: tuple[str, ...] = ("step",)  # float64, one element per parameter
+
+    def __init__(self, params: Any, defaults: dict[str, Any], implementation: dict[str, bool | None]) -> None:
+        name = type(self).__name__
+        for option, value in implementation.items():
+            if option not in ("foreach", "fused", "capturable", "differentiable"):
+                raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+            if option == "differentiable" and value:
+                raise ValueError(f"{name}: differentiable=True is not supported; steps are not recorded")
+        if isinstance(params, (Tensor, dict)):
+            raise TypeError(f"{name}: params must be an iterable of tensors or of dicts, got {type(params).__name__}")
+        self.defaults = defaults
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        self.param_groups: list[ParamGroup] = []
+        self.steps_taken = 0
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{name}: params is empty; give it model.parameters()")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    # ---- what a subclass says
+
+    def state_names(self, group: ParamGroup) -> tuple[str | None, ...]:
+        """The state that the kernel takes, in its order; None for what these options do without."""
+        raise NotImplementedError
+
+    def scalars(self, group: ParamGroup) -> tuple[Any, ...]:
+        """The kernel's scalars."""
+        raise NotImplementedError
+
+    def initial_value(self, name: str, group: ParamGroup) -> float:
+        """What a state or counter starts from."""
+        return 0.0
+
+    # ---- stepping
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Changes every parameter by its gradient. ``closure`` computes the loss anew, and step returns it."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                self._step_group(group)
+        self.steps_taken += 1
+        return loss
+
+    def _step_group(self, group: ParamGroup) -> None:
+        active = [param for param in group["params"] if param.grad is not None]
+        if group["max_norm"] is not None and active:
+            grads = [param.grad for param in active]
+            scale_to_norm_(grads, squared_norm(grads), group["max_norm"])
+        for params in by_kind(active):
+            backend = params[0].backend
+            grads = [backend.contiguous(param.grad.array) for param in params if param.grad is not None]
+            state_names = self.state_names(group)
+            kept = [self._state_of(param, group, state_names) for param in params]
+            states = [[state[name].array for state in kept] if name else [] for name in state_names]
+            has_state = any(state_names)
+            counters = [[state[name].array for state in kept] if has_state else [] for name in self.counter_names]
+            with changed_in_place(params) as arrays:
+                step = getattr(backend.kernels, self.kernel)
+                step(arrays, grads, states, counters, group.schedule(backend), *self.scalars(group))
+
+    def _state_of(self, param: Tensor, group: ParamGroup, names: tuple[str | None, ...]) -> dict[str, Tensor]:
+        state = self.state.setdefault(param, {})
+        for name in (*self.counter_names, *names) if any(names) else ():
+            if name is not None and name not in state:
+                is_counter = name in self.counter_names
+                shape, dtype = ((), _float64) if is_counter else (param.array.shape, param.array.dtype)
+                array = param.backend.empty(shape, dtype)
+                array.fill(self.initial_value(name, group))
+                state[name] = Tensor(array, param.backend)
+        return state
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the gradients, or fills them with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if set_to_none or param.grad is None:
+                    param.grad = None
+                else:
+                    param.grad = param.grad.detach()
+                    param.grad.zero_()
+
+    # ---- groups
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Adds parameters with options of their own; options not given are the optimizer's."""
+        name = type(self).__name__
+        if not isinstance(group, dict):
+            raise TypeError(f"{name}: a parameter group must be a dict, got {type(group).__name__}")
+        if "params" not in group:
+            raise ValueError(f"{name}: a parameter group must have the key 'params', got {sorted(group)}")
+        params = group["params"]
+        if isinstance(params, set):
+            raise TypeError(f"{name}: params must be ordered, got a set; give it a list")
+        params = [params] if isinstance(params, Tensor) else list(params)
+        self._require_parameters(params)
+        merged = ParamGroup({**self.defaults, **group, "params": params})
+        merged.require_valid(name)
+        self._require_consistent(merged)
+        self.param_groups.append(merged)
+
+    def _require_parameters(self, params: list[Any]) -> None:
+        name = type(self).__name__
+        known = {id(param) for group in self.param_groups for param in group["params"]}
+        for param in params:
+            if not isinstance(param, Tensor):
+                raise TypeError(f"{name}: params must hold tensors, got {type(param).__name__}")
+            if not param.is_leaf:
+                raise ValueError(
+                    f"{name}: a tensor of shape {tuple(param.shape)} is not a leaf and cannot be optimized"
+                )
+            if not param.is_floating_point():
+                raise TypeError(f"{name}: parameters must be float32 or float64, got {param.dtype}")
+            if id(param) in known:
+                raise ValueError(f"{name}: a parameter of shape {tuple(param.shape)} appears twice")
+            known.add(id(param))
+
+    def _require_consistent(self, group: ParamGroup) -> None:
+        """ValueError for options that do not go together."""
+
+    # ---- checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number of the parameter: its tensors}, "param_groups": [options, with numbers as params]}, as in
+        PyTorch. The tensors are those in use, not copies."""
+        numbers = {id(param): i for i, param in enumerate(self._all_parameters())}
+        groups = [{**group, "params": [numbers[id(param)] for param in group["params"]]} for group in self.param_groups]
+        state = {numbers[id(param)]: dict(kept) for param, kept in self.state.items() if kept}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the options and copies of the tensors; ValueError where groups or shapes differ."""
+        name = type(self).__name__
+        groups = state_dict["param_groups"]
+        counts = [len(group["params"]) for group in self.param_groups]
+        if [len(group["params"]) for group in groups] != counts:
+            raise ValueError(
+                f"{name}: the loaded state has groups of {[len(group['params']) for group in groups]} parameters, "
+                f"this optimizer {counts}"
+            )
+        numbers = [number for group in groups for number in group["params"]]
+        params = dict(zip(numbers, self._all_parameters(), strict=True))
+        state = {params[int(i)]: self._loaded(params[int(i)], int(i), kept) for i, kept in state_dict["state"].items()}
+        for own, loaded in zip(self.param_groups, groups, strict=True):
+            own.update({option: value for option, value in loaded.items() if option != "params"})
+        self.state = state
+
+    def _loaded(self, param: Tensor, number: int, kept: dict[str, Any]) -> dict[str, Tensor]:
+        result = {}
+        for name, value in kept.items():
+            if value is None:
+                continue
+            is_counter = name in self.counter_names
+            shape, dtype = ((), _float64) if is_counter else (param.array.shape, param.array.dtype)
+            array = param.backend.xp.asarray(value.array if isinstance(value, Tensor) else value)
+            if is_counter:
+                array = array.reshape(())
+            if array.shape != shape:
+                raise ValueError(
+                    f"{type(self).__name__}: state {name!r} of parameter {number} must have shape {shape}, "
+                    f"got {array.shape}"
+                )
+            copy = param.backend.empty(shape, dtype)
+            copy[...] = array
+            result[name] = Tensor(copy, param.backend)
+        return result
+
+    def _all_parameters(self) -> Iterable[Tensor]:
+        return (param for group in self.param_groups for param in group["params"])
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {option}: {group[option]}" for option in sorted(group) if option != "params"]
+        return "\n".join([*lines, ")"])
