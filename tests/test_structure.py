@@ -20,7 +20,7 @@ LAYERS = [
     {"_cpu", "dtypes"},
     {"backends", "kernels"},
     {"autograd", "tensor", "tensor_methods", "function", "gradients", "generator"},
-    {"ops"},
+    {"ops", "selftest"},
     {"nn", "optim", "data", "io", "utils", "vision"},
     {"training"},
     {"cli"},

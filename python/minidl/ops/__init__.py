@@ -13,6 +13,7 @@ from minidl.ops.indexing import *
 from minidl.ops.matmul import *
 from minidl.ops.random import *
 from minidl.ops.reduction import *
+from minidl.ops.rows import *
 from minidl.ops.shape import *
 
 # Tensor's methods forward to this package, which is built on Tensor.

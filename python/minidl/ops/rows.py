@@ -1,0 +1,55 @@
+"""Rows of a matrix by their numbers: how a batch is taken out of a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.dtypes import to_numpy_dtype
+from minidl.tensor import Tensor
+
+__all__ = ["gather_rows", "gather_rows_uint8"]
+
+
+def gather_rows(x: Tensor, index: Tensor) -> Tensor:
+    """out[i, :] = x[index[i], :] for x (rows, columns) of floats; without a gradient.
+
+    Raises:
+        IndexError: an index outside [0, rows).
+    """
+    _require(x, index, "gather_rows")
+    array = x.backend.contiguous(x.array)
+    out = x.backend.empty((index.array.shape[0], array.shape[1]), array.dtype)
+    x.backend.kernels.gather_rows(array, x.backend.contiguous(index.array), out)
+    return Tensor(out, x.backend)
+
+
+def gather_rows_uint8(
+    x: Tensor, index: Tensor, scale: float = 1.0, shift: float = 0.0, dtype: Any = np.float32
+) -> Tensor:
+    """out[i, :] = scale * x[index[i], :] + shift for bytes x (rows, columns).
+
+    Raises:
+        IndexError: an index outside [0, rows).
+
+    >>> import minidl
+    >>> pixels = minidl.tensor([[0, 51], [102, 255]], dtype=minidl.uint8)
+    >>> minidl.ops.gather_rows_uint8(pixels, minidl.tensor([1]), scale=1 / 255)
+    tensor([[0.4, 1. ]])
+    """
+    _require(x, index, "gather_rows_uint8")
+    array = x.backend.contiguous(x.array)
+    out = x.backend.empty((index.array.shape[0], array.shape[1]), to_numpy_dtype(dtype))
+    x.backend.kernels.gather_rows_uint8(array, x.backend.contiguous(index.array), out, scale, shift)
+    return Tensor(out, x.backend)
+
+
+def _require(x: Tensor, index: Tensor, name: str) -> None:
+    if x.array.ndim != 2 or index.array.ndim != 1:
+        raise ValueError(f"{name}: x must be a matrix and index a vector, got shapes {x.shape} and {index.shape}")
+    if index.array.dtype != np.int64:
+        raise TypeError(f"{name}: index must be int64, got {index.dtype}")
+    rows = x.array.shape[0]
+    if index.array.size and (index.array.min() < 0 or index.array.max() >= rows):
+        raise IndexError(f"{name}: index must be in [0, {rows}), got {index.array.min()} to {index.array.max()}")

@@ -1,0 +1,60 @@
+"""Checks every kernel of the installed binary on this machine against NumPy in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl import _cpu
+from minidl.selftest import elementwise, optimizer, randomness, reduction
+from minidl.selftest.check import Checks, Inputs
+
+DTYPES = ("float32", "float64")
+CHECKS: Checks = {**elementwise.CHECKS, **reduction.CHECKS, **randomness.CHECKS, **optimizer.CHECKS}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one kernel did: the worst error as a part of what is allowed (1 is the limit), and what failed in words."""
+
+    kernel: str
+    isa: str
+    dtype: str
+    worst: float
+    failure: str = ""
+
+
+def run() -> Iterator[Result]:
+    """Runs the checks with every instruction set of this machine, in float32 and float64; the active one is kept."""
+
+    before = _cpu.isa()
+    try:
+        for isa in _cpu.available_isas():
+            _cpu.set_isa(isa)
+            for dtype in DTYPES:
+                for kernel in _cpu.kernel_names:
+                    yield check_kernel(kernel, isa, dtype)
+    finally:
+        _cpu.set_isa(before)
+
+
+def check_kernel(kernel: str, isa: str, dtype: str) -> Result:
+    """Runs the checks of one kernel with the instruction set that is active."""
+    if kernel not in CHECKS:
+        return Result(kernel, isa, dtype, np.inf, "has no check")
+    worst, failure = 0.0, ""
+    for make in CHECKS[kernel]:
+        for call in make(Inputs(dtype)):
+            getattr(_cpu, kernel)(*call.arguments)
+            for position, expected in enumerate(call.expected):
+                error = expected.worst_error()
+                share = error / expected.epsilons if expected.epsilons else (np.inf if error else 0.0)
+                worst = max(worst, share)
+                if share > 1 and not failure:
+                    shapes = ", ".join(str(a.shape) for a in call.arguments if isinstance(a, np.ndarray))
+                    failure = (
+                        f"output {position}: {error:.3g} units off, {expected.epsilons:g} allowed, arrays {shapes}"
+                    )
+    return Result(kernel, isa, dtype, worst, failure)

@@ -1,0 +1,5 @@
+"""Image datasets and transforms in torchvision's shape."""
+
+from minidl.vision import datasets, transforms
+
+__all__ = ["datasets", "transforms"]
