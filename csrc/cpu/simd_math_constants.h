@@ -1,0 +1,99 @@
+// The numbers behind simd_math.h: minimax polynomials, fitted in 60 digits by iteratively reweighted least squares on
+// Chebyshev nodes, each coefficient rounded to its type before the next one was fitted again. Lowest order first.
+#pragma once
+#include <stdint.h>
+
+#include "isa.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+template <typename T>
+struct MathConstants;
+
+template <>
+struct MathConstants<float> {
+  using Unsigned = uint32_t;
+  static constexpr int mantissa_bits = 23;
+  static constexpr int exponent_bias = 127;
+  static constexpr float round_magic = 0x1.8p23f;  // adding it leaves the nearest whole number in the low bits
+  static constexpr float mantissa_unit = 0x1p23f;  // or-ing a whole number into its bits adds it
+  static constexpr float min_normal = 0x1p-126f;
+  static constexpr uint32_t half_mantissa_mask = 0xfffff000u;  // what it keeps can be squared without rounding
+  static constexpr uint32_t sqrt_half_bits = 0x3f3504f3u;
+  static constexpr uint32_t one_bits = 0x3f800000u;
+
+  static constexpr float ln2_hi = 0.693359375f;  // short: its products with exponents are exact
+  static constexpr float ln2_lo = -2.12194440e-4f;
+  static constexpr float exp_min = -104.0f, exp_max = 89.0f;  // e^x is 0 below, infinite above
+  static constexpr float expm1_min = -30.0f;                  // e^x - 1 is -1 below
+  // (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2; off by 2^-28 of e^r
+  static constexpr float exp[] = {0.5f, 0.166665182f, 0.0416664332f, 0.00836896803f, 0.00139378454f};
+  // (2 atanh(s) / s - 2) / z for z = s^2 <= 0.0295; off by 2^-30
+  static constexpr float log[] = {0.666667759f, 0.399775565f, 0.298720121f};
+  // (tanh(x) / x - 1) / x^2 as a quotient in x^2 for |x| <= 0.625; off by 2^-26.8 of tanh
+  static constexpr float tanh_numerator[] = {-0.333333075f, -0.0015418916f};
+  static constexpr float tanh_denominator[] = {1.0f, 0.404613465f};
+  // erf(x) / x - 1 in x^2 for |x| <= 1; off by 2^-29
+  static constexpr float erf[] = {0.128379166f,   -0.37612626f,    0.112835832f,  -0.0268536918f,
+                                  0.00518807396f, -0.00080078782f, 7.8461082e-05f};
+  // Phi(-x) e^(x^2/2) (x + 5) in (x - 5) / (x + 5) for 0 <= x <= 15; off by 2^-26
+  static constexpr float normal_tail[] = {0.769193053f,     -0.665382504f,  0.495306104f,  -0.313533396f,
+                                          0.165009275f,     -0.0691193342f, 0.0208657924f, -0.0029570933f,
+                                          -0.000951317139f, 0.000415264367f};
+  static constexpr float normal_tail_max = 15.0f;  // Phi(-15) = 4e-51
+};
+
+template <>
+struct MathConstants<double> {
+  using Unsigned = uint64_t;
+  static constexpr int mantissa_bits = 52;
+  static constexpr int exponent_bias = 1023;
+  static constexpr double round_magic = 0x1.8p52;
+  static constexpr double mantissa_unit = 0x1p52;
+  static constexpr double min_normal = 0x1p-1022;
+  static constexpr uint64_t half_mantissa_mask = 0xfffffffff8000000u;
+  static constexpr uint64_t sqrt_half_bits = 0x3fe6a09e667f3bcdu;
+  static constexpr uint64_t one_bits = 0x3ff0000000000000u;
+
+  static constexpr double ln2_hi = 0x1.62e42feep-1;
+  static constexpr double ln2_lo = 0x1.a39ef35793c76p-33;
+  static constexpr double exp_min = -746.0, exp_max = 710.0;
+  static constexpr double expm1_min = -60.0;
+  // off by 2^-63
+  static constexpr double exp[] = {0.5,
+                                   0.16666666666666685,
+                                   0.041666666666666692,
+                                   0.0083333333333159218,
+                                   0.0013888888888869239,
+                                   0.00019841269898789632,
+                                   2.4801587357365705e-05,
+                                   2.7557232708222459e-06,
+                                   2.7557244919128975e-07,
+                                   2.5112721594668604e-08,
+                                   2.0923858078661952e-09};
+  // off by 2^-59
+  static constexpr double log[] = {0.66666666666667351, 0.39999999999408814, 0.28571428743890082, 0.22222198401304291,
+                                   0.18183574089902801, 0.15313781120797654, 0.14798829457914989};
+  // off by 2^-57
+  static constexpr double tanh_numerator[] = {-0.33333333333333326, -0.020496854021355065, -0.00019909191568955522};
+  static constexpr double tanh_denominator[] = {1, 0.46149056206405059, 0.023288738668180067, 0.00020644150142818725};
+  // off by 2^-56
+  static constexpr double erf[] = {0.12837916709551259,    -0.37612638903183876,   0.11283791670958747,
+                                   -0.026866170645620812,  0.005223977629111057,   -0.00085483271906046539,
+                                   0.00012055337816960251, -1.492573948929442e-05, 1.6463103369456109e-06,
+                                   -1.637081404085286e-07, 1.4787743412933835e-08, -1.18352342630418e-09,
+                                   6.6926962873013333e-11};
+  // 0 <= x <= 39; off by 2^-55
+  static constexpr double normal_tail[] = {
+      0.76919304975006297,     -0.66538250289005663,   0.49530561596997513,     -0.31353315667131348,
+      0.16502036617041976,     -0.069118638706008248,  0.020795066799405466,    -0.0029933767750759638,
+      -0.00079786939480075349, 0.00054489910238831002, -5.9375743749835035e-05, -4.976300021702766e-05,
+      1.6681245232137706e-05,  3.9814804263667101e-06, -2.7692541912758565e-06, -3.3775855623204989e-07,
+      4.3293168305420113e-07,  4.3672142745955845e-08, -6.5491174051154923e-08, -1.0277674709864804e-08,
+      7.2338399992921004e-09,  2.0406474510618915e-09};
+  static constexpr double normal_tail_max = 39.0;
+};
+
+}  // namespace
+}  // namespace MINIDL_TARGET
