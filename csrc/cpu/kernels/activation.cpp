@@ -48,8 +48,12 @@ template <typename T>
 SIMD_INLINE Vec<T> times_or_zero(Vec<T> x, Vec<T> factor) {
   return select(factor == Vec<T>{}, factor, x * factor);
 }
-ACTIVATION(gelu, function_grain, times_or_zero(x, normal_cdf(x)),
-           grad*(normal_cdf(x) + times_or_zero(x, normal_pdf(x))))
+template <typename T>
+SIMD_INLINE Vec<T> gelu_slope(Vec<T> x) {
+  auto at = normal(x);
+  return at.cdf + times_or_zero(x, at.density);
+}
+ACTIVATION(gelu, function_grain, times_or_zero(x, normal(x).cdf), grad* gelu_slope(x))
 
 // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 template <typename T>
