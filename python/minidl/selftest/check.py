@@ -54,10 +54,10 @@ class Inputs:
         self.random = np.random.default_rng(seed)
 
     def normal(self, *shape: int) -> Array:
-        return self.random.normal(size=shape).astype(self.dtype)
+        return np.asarray(self.random.normal(size=shape), self.dtype)
 
     def uniform(self, low: float, high: float, *shape: int) -> Array:
-        return self.random.uniform(low, high, shape).astype(self.dtype)
+        return np.asarray(self.random.uniform(low, high, shape), self.dtype)
 
     def labels(self, classes: int, count: int) -> npt.NDArray[np.int64]:
         return self.random.integers(0, classes, count)

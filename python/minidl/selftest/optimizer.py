@@ -114,7 +114,7 @@ def _steps(rule: Rule, state_count: int, kept: int, steps: int = 3, maximize: bo
         params = [inputs.normal(*shape) for shape in shapes]
         states = [[np.zeros(shape, inputs.dtype) for shape in shapes] for _ in range(kept)]
         empty: list[list[Array]] = [[] for _ in range(state_count - kept)]
-        counters = [np.array([0.0, 1.0]) for _ in shapes]
+        counters = [[np.full(1, start) for _ in shapes] for start in (0.0, 1.0)[: 2 if rule is _nadam else 1]]
         schedule = np.array([LR, BETA1, WEIGHT_DECAY])
         wanted = [(wide(param), [wide(state[i]) for state in states]) for i, param in enumerate(params)]
         for t in range(1, steps + 1):

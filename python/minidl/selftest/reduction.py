@@ -131,7 +131,7 @@ def _row_function(function: Callable[[Array], Array], gives_column: bool = False
         for shape in ROWS:
             x = inputs.uniform(-30, 30, *shape)
             out = inputs.out(shape[0]) if gives_column else inputs.out(*shape)
-            yield Call((x, out), (Expected(out, function(wide(x)), 8),))
+            yield Call((x, out), (Expected(out, function(wide(x)), 16),))
 
     return make
 
