@@ -3,6 +3,7 @@
 import sys
 
 from minidl import tensor_methods
+from minidl.ops.activation import *
 from minidl.ops.comparison import *
 from minidl.ops.copies import *
 from minidl.ops.creation import *
@@ -11,8 +12,8 @@ from minidl.ops.dropout import *
 from minidl.ops.elementwise import *
 from minidl.ops.in_place import *
 from minidl.ops.indexing import *
-from minidl.ops.matmul import *
 from minidl.ops.loss import *
+from minidl.ops.matmul import *
 from minidl.ops.normalization import *
 from minidl.ops.random import *
 from minidl.ops.reduction import *
