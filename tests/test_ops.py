@@ -30,12 +30,11 @@ def is_floating(array: Array) -> bool:
 
 def make_inputs(backend: Backend, arrays: Sequence[Array], dtype: type, requires_grad: bool = False) -> list[Tensor]:
     """Tensors of `dtype` (whole numbers stay what they are)."""
-    return [
-        Tensor(array.astype(dtype), backend, requires_grad=requires_grad)
-        if is_floating(array)
-        else Tensor(array, backend)
-        for array in arrays
-    ]
+    tensors = []
+    for array in arrays:
+        values = np.asarray(array, dtype if is_floating(array) else None)
+        tensors.append(Tensor(values, backend, requires_grad=requires_grad and is_floating(array)))
+    return tensors
 
 
 def as_tuple(result: object) -> tuple:

@@ -249,7 +249,8 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
     def backward(grad_out: Tensor) -> tuple[Tensor]:
         array = x.array
-        return (where(Tensor((array >= low) & (array <= high), x.backend), grad_out, 0.0),)
+        inside = x.backend.xp.asarray((array >= low) & (array <= high))
+        return (where(Tensor(inside, x.backend), grad_out, 0.0),)
 
     return record(result, (x,), backward, saved=(x,), name="clamp")
 
