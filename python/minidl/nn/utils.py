@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 from minidl.autograd import no_grad
-from minidl.ops.elementwise import clamp_
 from minidl.ops.gradient_clipping import power_norm, scale_to_norm_, squared_norm
+from minidl.ops.in_place import clamp_
 from minidl.ops.indexing import cat
 from minidl.ops.shape import reshape
 from minidl.tensor import Tensor

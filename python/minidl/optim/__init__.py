@@ -3,8 +3,7 @@
 from minidl.optim import lr_scheduler as lr_scheduler
 from minidl.optim.adadelta import Adadelta as Adadelta
 from minidl.optim.adagrad import Adagrad as Adagrad
-from minidl.optim.adam import Adam as Adam
-from minidl.optim.adam import AdamW as AdamW
+from minidl.optim.adam import Adam as Adam, AdamW as AdamW
 from minidl.optim.adamax import Adamax as Adamax
 from minidl.optim.nadam import NAdam as NAdam
 from minidl.optim.optimizer import Optimizer as Optimizer
