@@ -36,19 +36,19 @@ def absolute_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None
     """
     out = |x|
     """
-def adadelta_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, rho: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
+def adadelta_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, rho: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     """
     s = rho s + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(s + eps) * g; u = rho u + (1 - rho) d^2; w -= lr * d; state: s, u
     """
-def adagrad_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, lr_decay: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
+def adagrad_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, lr_decay: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     """
     s += g^2; w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps); state: s
     """
-def adam_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
+def adam_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
     """
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps); state: m, v, and for AMSGrad the largest v, which then replaces v
     """
-def adamax_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
+def adamax_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     """
     m = beta1 m + (1 - beta1) g; u = max(beta2 * u, |g| + eps); w -= lr / (1 - beta1^t) * m / u; state: m, u
     """
@@ -308,7 +308,7 @@ def multiply_forward(a: numpy.ndarray | None, b: numpy.ndarray | None, out: nump
     """
     out = a * b
     """
-def nadam_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, momentum_decay: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
+def nadam_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, momentum_decay: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
     """
     Adam with Nesterov momentum (Dozat 2016): mu_t = beta1 * (1 - 0.96^(t * momentum_decay) / 2), M_t = mu_1 ... mu_t; w -= lr * ((1 - mu_t) / (1 - M_t) * g + mu_t+1 / (1 - M_t+1) * m) / (sqrt(v / (1 - beta2^t)) + eps); state: m, v
     """
@@ -340,7 +340,7 @@ def prelu_forward(x: numpy.ndarray | None, weight: numpy.ndarray | None, out: nu
     """
     out[o, c, i] = x > 0 ? x : weight[c] * x
     """
-def radam_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
+def radam_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, beta2: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool) -> None:
     """
     rectified Adam (Liu 2020): R = 2 / (1 - beta2) - 1, r = R - 2 t beta2^t / (1 - beta2^t); r > 5: w -= lr * m / (1 - beta1^t) * sqrt(1 - beta2^t) / (sqrt(v) + eps) * sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)), else w -= lr * m / (1 - beta1^t); state: m, v
     """
@@ -368,7 +368,7 @@ def relu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = max(x, 0); nan stays nan
     """
-def rmsprop_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, alpha: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
+def rmsprop_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, alpha: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     """
     s = alpha s + (1 - alpha) g^2; d = g / (sqrt(s - a^2) + eps); b = momentum * b + d; w -= lr * b; state: s, b (without it w -= lr * d), the mean a of g (without it 0)
     """
@@ -396,7 +396,7 @@ def set_thread_count(threads: typing.SupportsInt | typing.SupportsIndex) -> None
     """
     Sets the number of threads that a kernel may use.
     """
-def sgd_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[numpy.ndarray | None], schedule: numpy.ndarray | None, dampening: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
+def sgd_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, dampening: typing.SupportsFloat | typing.SupportsIndex, nesterov: bool, maximize: bool) -> None:
     """
     v = momentum * v + (1 - dampening) * g (first step: g); w -= lr * (nesterov ? g + momentum * v : v); state: v, without it w -= lr * g
     """

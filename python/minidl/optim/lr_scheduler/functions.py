@@ -39,5 +39,6 @@ class MultiplicativeLR(_FunctionScheduler):
         return [group["lr"] * f(self.last_epoch) for group, f in zip(groups, self.lr_lambdas, strict=True)]
 
     def _restart(self) -> None:
-        self.last_epoch = 0  # goes on from the present rate
+        self.last_epoch = 0
+        self._step_count += 1  # not the first step: goes on from the present rate
         self._write(self.get_lr())
