@@ -272,8 +272,81 @@ VIEW: list[OpCase] = [
 ]
 
 # ---- activation
-# OpCase(ops.relu, lambda x: np.maximum(x, 0), elementwise=True, rtol=0, grad_rtol=0, kinks=(0.0,)),
-ACTIVATION: list[OpCase] = []
+EXP_SLOPE = "the gradient is an exponential whose argument is rounded"
+TAIL_REASON = "accurate in the left tail up to the rounding of the exponent"
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def sigmoid(x: Array) -> Array:
+    return np.where(x < 0, np.exp(x), 1.0) / (1 + np.exp(-np.abs(x)))
+
+
+def normal_cdf(x: Array) -> Array:
+    return np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2, otypes=[float])(x)
+
+
+def times_or_zero(x: Array, factor: Array) -> Array:
+    """x * factor, 0 where the factor is: the limit at -infinity."""
+    return np.where(factor == 0, -0.0, x * factor)
+
+
+def gelu_tanh(x: Array) -> Array:
+    return times_or_zero(x, sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def mish(x: Array) -> Array:
+    e = np.exp(np.minimum(x, 40))
+    return times_or_zero(x, e * (e + 2) / (e * (e + 2) + 2))
+
+
+def softsign(x: Array) -> Array:
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
+
+
+def prelu(x: Array, weight: Array) -> Array:
+    slopes = weight if weight.size == 1 or x.ndim < 2 else weight.reshape(-1, *(1,) * (x.ndim - 2))
+    return np.where(x > 0, x, slopes * x)
+
+
+def away_from_zero(random: np.random.Generator, shape: Shape, channels: Shape) -> list[Array]:
+    return [spread(random, shape, -4, 4, kinks=(0.0,)), spread(random, channels, 0.1, 0.9)]
+
+
+def exponential_unit(x: Array, scale: float, alpha: float) -> Array:
+    return scale * np.where(x > 0, x, alpha * np.expm1(x))
+
+
+ACTIVATION: list[OpCase] = [
+    OpCase(ops.relu, lambda x: np.maximum(x, 0), elementwise=True, rtol=0, grad_rtol=0, kinks=(0.0,)),
+    OpCase(ops.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x), elementwise=True, rtol=1, kinks=(0.0,),
+           reason="the slope itself is rounded"),
+    OpCase(ops.prelu, prelu, [((3, 5), (5,)), ((2, 3, 7), (3,)), ((6,), (6,)), ((), (1,)), ((4, 3, 2, 2), (1,)),
+                              ((67, 13, 5), (13,)), ((0, 3), (3,)), ((1009, 67), (67,)), ((70001,), (1,))],
+           inputs=away_from_zero, kinks=(0.0,), grad_rtol=16, reason="a slope's gradient is a sum"),
+    OpCase(ops.elu, lambda x, alpha: exponential_unit(x, 1, alpha), elementwise=True, rtol=2.5, kinks=(0.0,),
+           kwargs={"alpha": 1.25}, grad_rtol=6, reason=EXP_REASON),
+    OpCase(ops.selu, lambda x: exponential_unit(x, SELU_SCALE, SELU_ALPHA), elementwise=True, rtol=3.5,
+           kinks=(0.0,), grad_rtol=6, reason="expm1 times two rounded constants"),
+    OpCase(ops.celu, lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x / alpha)), elementwise=True, rtol=4,
+           kwargs={"alpha": 0.75}, grad_rtol=10, kinks=(0.0,), reason="the exponent x / alpha is rounded"),
+    OpCase(ops.gelu, lambda x: times_or_zero(x, normal_cdf(x)), elementwise=True, rtol=8, grad_rtol=16,
+           reason="the tail of the normal distribution within 6 ulp"),
+    OpCase(ops.gelu, gelu_tanh, elementwise=True, rtol=24, grad_rtol=32, reason=TAIL_REASON,
+           kwargs={"approximate": "tanh"}, name="gelu with tanh"),
+    OpCase(ops.silu, lambda x: times_or_zero(x, sigmoid(x)), elementwise=True, rtol=3, grad_rtol=8,
+           reason="sigmoid within 2.2 ulp"),
+    OpCase(ops.mish, mish, elementwise=True, rtol=5, grad_rtol=8, reason="e^x, a product and a quotient of it"),
+    OpCase(ops.softplus, lambda x, beta, threshold: np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta),
+           elementwise=True, rtol=4, grad_rtol=8, reason="e^(beta x) within its rounded argument, then log1p",
+           kwargs={"beta": 1.5, "threshold": 20.0}),
+    OpCase(ops.softsign, softsign, elementwise=True, rtol=1.5, grad_rtol=6, reason="two roundings, then four"),
+    OpCase(ops.sigmoid, sigmoid, elementwise=True, rtol=2.5, grad_rtol=6, reason="exponential, sum, quotient"),
+    OpCase(ops.logsigmoid, lambda x: -np.logaddexp(0, -x), elementwise=True, rtol=3, grad_rtol=6,
+           reason="exponential, then log1p"),
+    OpCase(ops.tanh, np.tanh, elementwise=True, rtol=1.5, grad_rtol=8, reason="1 - 2 / (e^2x + 1) near 0.6"),
+    OpCase(ops.hardtanh, lambda x, min_val, max_val: np.clip(x, min_val, max_val), elementwise=True, rtol=0,
+           kwargs={"min_val": -1.5, "max_val": 2.0}, kinks=(-1.5, 2.0), grad_rtol=0),
+]
 
 # ---- matmul
 # The terms of each sum, all counted positive: the rounding of k additions is relative to them.
