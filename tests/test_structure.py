@@ -19,7 +19,7 @@ PACKAGE = ROOT / "python/minidl"
 LAYERS = [
     {"_cpu", "dtypes"},
     {"backends", "kernels"},
-    {"autograd", "tensor", "tensor_methods", "function", "gradients", "generator"},
+    {"autograd", "tensor", "tensor_methods", "function", "gradients", "generator", "cuda"},
     {"ops", "selftest"},
     {"nn", "optim", "data", "io", "utils", "vision"},
     {"training"},
