@@ -189,7 +189,16 @@ def is_tensor(x: Any) -> bool:
 def to_text(x: Tensor) -> str:
     """``tensor([...])`` as PyTorch prints it: four decimals, the number type where it is not the usual one."""
     values = cast(x.detach(), "float64").array if x.array.dtype == np.float32 else x.array
-    body = np.array2string(values, precision=4, separator=", ", prefix="tensor(", threshold=1000, edgeitems=3)
+    is_whole = values.dtype.kind != "f" or bool(np.all(values == np.trunc(values), where=np.isfinite(values)))
+    body = np.array2string(
+        values,
+        precision=4,
+        floatmode="maxprec" if is_whole else "fixed",
+        separator=", ",
+        prefix="tensor(",
+        threshold=1000,
+        edgeitems=3,
+    )
     notes = []
     if x.array.dtype not in (np.float32, np.int64, np.bool_):
         notes.append(f"dtype={x.dtype!r}")

@@ -36,7 +36,7 @@ def gather_rows_uint8(
     >>> import minidl
     >>> pixels = minidl.tensor([[0, 51], [102, 255]], dtype=minidl.uint8)
     >>> minidl.ops.gather_rows_uint8(pixels, minidl.tensor([1]), scale=1 / 255)
-    tensor([[0.4, 1. ]])
+    tensor([[0.4000, 1.0000]])
     """
     _require(x, index, "gather_rows_uint8")
     array = x.backend.contiguous(x.array)
