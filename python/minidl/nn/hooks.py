@@ -1,0 +1,99 @@
+"""Hooks around a module's forward: functions the user registers to watch or change what goes in and comes out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from minidl.nn.module import Module
+
+_identifiers = itertools.count()
+
+
+class Hook(NamedTuple):
+    """A registered function and how it wants to be called."""
+
+    function: Callable[..., Any]
+    with_kwargs: bool = False
+    always_call: bool = False
+
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook out again, and so does leaving a `with` block.
+
+    >>> from minidl import nn
+    >>> module = nn.Identity()
+    >>> with module.register_forward_hook(lambda module, args, output: output + 1):
+    ...     module(1)
+    2
+    >>> module(1)
+    1
+    """
+
+    def __init__(self, hooks: dict[int, Hook], hook: Hook, prepend: bool = False) -> None:
+        self._hooks = hooks
+        self.id = next(_identifiers)
+        later = {}
+        if prepend:
+            later.update(hooks)
+            hooks.clear()
+        hooks[self.id] = hook
+        hooks.update(later)
+
+    def remove(self) -> None:
+        """Take the hook out; a second call does nothing."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+
+
+def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """pre-hooks -> forward -> hooks; hooks that asked for `always_call` run even where one of these raises."""
+    pending = dict(module._forward_hooks)
+    try:
+        args, kwargs = _run_pre_hooks(module, args, kwargs)
+        output = module.forward(*args, **kwargs)
+        for identifier, hook in module._forward_hooks.copy().items():
+            pending.pop(identifier, None)
+            output = _run_hook(module, hook, args, kwargs, output)
+    except BaseException:
+        for hook in pending.values():
+            if hook.always_call:
+                _run_hook(module, hook, args, kwargs, None)
+        raise
+    return output
+
+
+def _run_pre_hooks(
+    module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    for hook in module._forward_pre_hooks.copy().values():
+        if hook.with_kwargs:
+            changed = hook.function(module, args, kwargs)
+            if changed is not None:
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        f"{type(module).__name__}: a forward pre-hook with kwargs must return None or (args, kwargs), "
+                        f"got {changed!r}"
+                    )
+                args, kwargs = changed
+        else:
+            changed = hook.function(module, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+    return args, kwargs
+
+
+def _run_hook(module: Module, hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    inputs = (args, kwargs) if hook.with_kwargs else (args,)
+    changed = hook.function(module, *inputs, output)
+    return output if changed is None else changed
