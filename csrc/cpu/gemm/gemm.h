@@ -90,19 +90,17 @@ struct Gemm {
     packed_b = packed_a + size_a;
   }
 
-  void run(Team team) const {
-    bool is_first = true;
+  void run(int parts) const {
     for (int64_t column_block = 0; column_block < column_blocks; ++column_block)
       for (int64_t depth_block = 0; depth_block < depth_blocks; ++depth_block)
         for (int64_t row_block = 0; row_block < row_blocks; ++row_block) {
           Block block{share(row_panels, row_block, row_blocks), share(column_panels, column_block, column_blocks),
                       share(product.k, depth_block, depth_blocks)};
-          if (!is_first) team.barrier();  // the others may still read the panels of the round before
-          is_first = false;
-          if (packs_a) pack_a(team, block);
-          if (row_block == 0) pack_b(team, block);
-          team.barrier();
-          multiply(team, block);
+          parallel_parts(parts, [&](int part) {
+            if (packs_a) pack_a(block, part, parts);
+            if (row_block == 0) pack_b(block, part, parts);
+          });
+          parallel_parts(parts, [&](int part) { multiply(block, part, parts); });
         }
   }
 
@@ -120,8 +118,8 @@ struct Gemm {
     return packed_b + (packs_b ? panel - block.columns.begin : 0) * b_panel_size;
   }
 
-  void pack_a(Team team, const Block& block) const {
-    Range mine = share(block.rows, team.part, team.parts);
+  void pack_a(const Block& block, int part, int parts) const {
+    Range mine = share(block.rows, part, parts);
     for (int64_t panel = mine.begin; panel < mine.end; ++panel) {
       Range rows = rows_of(panel);
       pack_panel(product.a, rows.begin, (int)rows.size(), block.steps.begin, block.steps.size(),
@@ -129,8 +127,8 @@ struct Gemm {
     }
   }
 
-  void pack_b(Team team, const Block& block) const {
-    Range mine = share(block.columns, team.part, team.parts);
+  void pack_b(const Block& block, int part, int parts) const {
+    Range mine = share(block.columns, part, parts);
     for (int64_t panel = mine.begin; panel < mine.end; ++panel) {
       if (!is_packed_b(panel)) continue;
       Range columns = columns_of(panel);
@@ -139,12 +137,12 @@ struct Gemm {
     }
   }
 
-  // This thread's tiles, in chunks of row panels.
-  void multiply(Team team, const Block& block) const {
-    Grid grid = best_grid(team.parts, block);
-    if (team.part >= grid.rows * grid.columns) return;
-    Range rows = share(block.rows, team.part / grid.columns, grid.rows);
-    Range columns = share(block.columns, team.part % grid.columns, grid.columns);
+  // One part's tiles, in chunks of row panels.
+  void multiply(const Block& block, int part, int parts) const {
+    Grid grid = best_grid(parts, block);
+    if (part >= grid.rows * grid.columns) return;
+    Range rows = share(block.rows, part / grid.columns, grid.rows);
+    Range columns = share(block.columns, part % grid.columns, grid.columns);
     int64_t chunk = larger(1, chunk_bytes / larger(1, a_panel_size * sizeof(T)));
     for (int64_t begin = rows.begin; begin < rows.end; begin += chunk)
       for (int64_t column = columns.begin; column < columns.end; ++column)
@@ -176,7 +174,7 @@ template <typename T>
 void multiply_packed(Stream stream, const Product<T>& product) {
   Gemm<T> gemm(product);
   int64_t worth = product.m * product.n * larger(1, product.k) / gemm_grain;
-  parallel_team((int)larger(1, smaller(stream.threads, worth)), [&](Team team) { gemm.run(team); });
+  gemm.run((int)larger(1, smaller(stream.threads, worth)));
 }
 
 }  // namespace
