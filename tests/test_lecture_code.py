@@ -1,4 +1,4 @@
-"""Snippets as a PyTorch lecture writes them, with only the import changed, and where careless libraries break on them."""
+"""Snippets as a PyTorch lecture writes them, with only the import changed, and where careless libraries break."""
 
 import math
 from itertools import pairwise

@@ -58,19 +58,21 @@ class RemovableHandle:
 
 def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """pre-hooks -> forward -> hooks; hooks that asked for `always_call` run even where one of these raises."""
-    pending = dict(module._forward_hooks)
+    called: set[int] = set()
+    succeeded = False
     try:
         args, kwargs = _run_pre_hooks(module, args, kwargs)
         output = module.forward(*args, **kwargs)
-        for identifier, hook in module._forward_hooks.copy().items():
-            pending.pop(identifier, None)
+        for identifier, hook in list(module._forward_hooks.items()):
+            called.add(identifier)
             output = _run_hook(module, hook, args, kwargs, output)
-    except BaseException:
-        for hook in pending.values():
-            if hook.always_call:
-                _run_hook(module, hook, args, kwargs, None)
-        raise
-    return output
+        succeeded = True
+        return output
+    finally:
+        if not succeeded:
+            for identifier, hook in list(module._forward_hooks.items()):
+                if hook.always_call and identifier not in called:
+                    _run_hook(module, hook, args, kwargs, None)
 
 
 def _run_pre_hooks(
