@@ -1,0 +1,73 @@
+"""`minidl info`: what this installation is and has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+
+import numpy as np
+
+import minidl
+from minidl import _cpu, backends
+from minidl.data.images import DATASET_NAMES, SOURCES, find_files
+
+# Package -> the extra that brings it, and what it is for.
+OPTIONAL_PACKAGES = {
+    "matplotlib": ("plots", "learning-curve pictures"),
+    "cupy": ("cuda13", "NVIDIA GPUs"),
+    "sklearn": ("sklearn", "scikit-learn's estimators"),
+}
+DISTRIBUTIONS = {"cupy": "cupy-cuda13x", "sklearn": "scikit-learn"}
+SWITCHES = ("MINIDL_CPU_ISA", "MINIDL_NUM_THREADS", "MINIDL_DATA_DIR")
+
+
+def describe_installation() -> dict[str, str]:
+    """Everything that `minidl info` prints, line by line."""
+    has_cuda = importlib.util.find_spec("minidl._cuda") is not None
+    lines = {
+        "minidl": minidl.__version__,
+        "Python": f"{platform.python_version()}, NumPy {np.__version__}, {platform.system()} {platform.machine()}",
+        "instruction sets": f"{', '.join(_cpu.available_isas())} (active: {_cpu.isa()})",
+        "threads": str(backends.get_num_threads()),
+        "devices": ", ".join(available_devices()),
+        "CUDA build": "yes" if has_cuda else "no (this build has CPU kernels only)",
+    }
+    for package, (extra, purpose) in OPTIONAL_PACKAGES.items():
+        if importlib.util.find_spec(package) is None:
+            lines[package] = f"not installed ({purpose}: pip install 'minidl[{extra}]')"
+        else:
+            lines[package] = f"{_version(package)} ({purpose})"
+    for name in DATASET_NAMES:
+        lines[f"data: {name}"] = _describe_dataset(name)
+    for switch in SWITCHES:
+        if switch in os.environ:
+            lines[switch] = os.environ[switch]
+    return lines
+
+
+def available_devices() -> list[str]:
+    """The devices that tensors can live on."""
+    devices = []
+    for name in ("cpu", "cuda"):
+        try:
+            backends.load(name)
+        except (ImportError, RuntimeError, ValueError):
+            continue
+        devices.append(name)
+    return devices
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(DISTRIBUTIONS.get(package, package))
+    except importlib.metadata.PackageNotFoundError:
+        return "installed"
+
+
+def _describe_dataset(name: str) -> str:
+    if name not in SOURCES:
+        return "embedded in minidl"
+    paths = find_files(name)
+    return str(paths[0].parent) if paths else "not on this machine; `minidl train` downloads it"

@@ -1,0 +1,87 @@
+"""One call of `minidl train`, from its options to the closing summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from minidl.cli.config import RunConfig
+from minidl.cli.outputs import Outputs, choose_outputs
+from minidl.cli.plots import can_plot
+from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
+from minidl.data import load_images
+from minidl.training import TrainingInterrupted, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line; `options` are those of RunConfig, None where not given."""
+
+    options: dict[str, Any]
+    data_dir: Path | None = None
+    device: str = "cpu"
+    checkpoint: Path | None = None
+    resume: Path | None = None
+    record: str | None = None
+    plot: Path | None = None
+
+
+def run(request: Request, console: Console) -> Outcome:
+    """Checks everything, then trains and reports.
+
+    Raises:
+        ValueError, OSError: an option, a path or a file is not right; nothing has been started then.
+        NonFiniteLossError: the loss became nan or inf.
+        TrainingInterrupted: Ctrl-C; the message says how to go on.
+    """
+    if request.plot is not None and not can_plot():
+        raise ImportError("--plot needs matplotlib, which is not installed: pip install 'minidl[plots]'")
+    if request.resume is not None:
+        config = RunConfig.from_json(_run_options(request.resume))
+        outputs = _checked_outputs(request, config)
+        images = load_images(config.dataset, request.data_dir, show_progress=not console.quiet)
+    else:
+        config = RunConfig.from_options(request.options)
+        outputs = _checked_outputs(request, config)
+        images = load_or_fall_back(request.options["dataset"], request.data_dir, console)
+        if images.name != config.dataset:
+            config = config.with_dataset(images.name, request.options)
+            outputs = _checked_outputs(request, config)
+    try:
+        outcome = train(config, images, request.device, outputs, request.resume, console)
+    except TrainingInterrupted as error:
+        resume = f"minidl train --resume {outputs.checkpoint}"
+        raise TrainingInterrupted(f"{error}; everything is saved, go on with: {resume}") from None
+    told = write_results(outcome, outputs)
+    _print_summary(outcome, told, console)
+    return outcome
+
+
+def _run_options(path: Path) -> dict[str, Any]:
+    config = load_checkpoint(path)["config"]
+    if "run" not in config:
+        raise ValueError(f"--resume {path} must come from `minidl train`, which keeps its options in it")
+    options: dict[str, Any] = config["run"]
+    return options
+
+
+def _checked_outputs(request: Request, config: RunConfig) -> Outputs:
+    outputs = choose_outputs(config.dataset, request.checkpoint, request.record, request.plot, request.resume)
+    outputs.check()
+    return outputs
+
+
+def _print_summary(outcome: Outcome, told: dict[str, str], console: Console) -> None:
+    accuracy = f"test accuracy {outcome.test_accuracy:.2%}"
+    if console.quiet:
+        print(f"{accuracy} in {outcome.seconds:.1f} s, checkpoint {told['checkpoint']}", flush=True)
+        return
+    console.print(f"\n[bold green]{accuracy}[/] in {outcome.seconds:.1f} s", highlight=False)
+    console.print(f"[bold]{'fingerprint':14}[/] {outcome.history.fingerprint}", highlight=False)
+    for name, text in told.items():
+        console.print(f"[bold]{name:14}[/] {escape(text)}", highlight=False, soft_wrap=True)
+    console.print(f"\nTry it: minidl predict {escape(told['checkpoint'])} 0 1 2", highlight=False, soft_wrap=True)

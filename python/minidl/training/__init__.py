@@ -1,0 +1,25 @@
+"""fit(), its callbacks and checkpoints."""
+
+from minidl.training.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ProgressBar
+from minidl.training.checkpoint import load_checkpoint, load_model
+from minidl.training.diagnosis import NonFiniteLossError
+from minidl.training.evaluation import evaluate
+from minidl.training.history import EpochFigures, History
+from minidl.training.loop import Training, TrainingInterrupted, fit
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "EpochFigures",
+    "History",
+    "ModelCheckpoint",
+    "NonFiniteLossError",
+    "ProgressBar",
+    "Training",
+    "TrainingInterrupted",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
+    "load_model",
+]

@@ -1,0 +1,60 @@
+"""Finds where a nan or inf came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import ops
+from minidl.autograd import no_grad
+from minidl.tensor import Tensor
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss or a weight became nan or inf; the message names the epoch, the step and the first bad layer."""
+
+
+def is_finite(tensor: Any) -> bool:
+    """Whether no element is nan or inf; integers always are finite."""
+    return not tensor.is_floating_point() or bool(ops.isfinite(tensor.detach()).all().item())
+
+
+def first_bad_weight(model: Any) -> str | None:
+    """The first parameter that holds nan or inf, in words."""
+    for name, parameter in model.named_parameters():
+        if not is_finite(parameter):
+            return f"parameter {name!r}"
+    return None
+
+
+def first_bad_layer(model: Any, x: Any) -> str:
+    """Runs the model on x once more and says, in words, what went bad first: the input, a weight, or an output.
+
+    The model's parameters and buffers are as before afterwards.
+    """
+    if not is_finite(x):
+        return "the input batch, which holds nan or inf"
+    found: list[str] = []
+
+    def inspect(name: str) -> Any:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            if found:
+                return
+            weight = first_bad_weight(module)
+            if weight:
+                found.append(f"layer {name!r}, {module}: its {weight} holds nan or inf")
+            elif isinstance(output, Tensor) and not is_finite(output):
+                found.append(f"layer {name!r}, {module}: its output holds nan or inf")
+
+        return hook
+
+    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
+    handles = [module.register_forward_hook(inspect(name)) for name, module in leaves]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        with no_grad():
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.load_state_dict(before)
+    return found[0] if found else "no layer: every output is finite, so look at the loss function and its targets"
