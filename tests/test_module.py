@@ -112,6 +112,17 @@ def test_results_of_operations_are_not_parameters():
 def test_parameter_wants_a_tensor():
     with pytest.raises(TypeError, match=r"Parameter: data must be a Tensor, got list"):
         nn.Parameter([1.0])
+    with pytest.raises(TypeError, match="only float tensors have gradients"):
+        nn.Parameter(minidl.tensor([1, 2]))
+    assert nn.Parameter(minidl.tensor([1, 2]), requires_grad=False).dtype == minidl.int64
+
+
+def test_changing_the_tensor_behind_a_parameter_is_noticed_by_backward():
+    data = minidl.ones(2)
+    loss = (nn.Parameter(data) ** 2).sum()
+    data.add_(1.0)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
 
 
 def test_writing_through_data_changes_the_parameter():
@@ -464,6 +475,55 @@ def test_hooks_that_are_always_called_run_even_when_forward_raises():
     with pytest.raises(ZeroDivisionError):
         module()
     assert seen == ["always"]
+
+
+def test_backward_hooks_see_and_replace_gradients():
+    module, seen = Scaled(), []
+    module.scale.data.fill_(3.0)
+    handle = module.register_full_backward_hook(
+        lambda m, grad_input, grad_output: seen.append((grad_input, grad_output))
+    )
+    x = minidl.ones(2, requires_grad=True)
+    (module(x) * 5).sum().backward()
+    (grad_input,), (grad_output,) = seen[0]
+    assert grad_output.tolist() == [5, 5]
+    assert grad_input.tolist() == [15, 15]
+    assert x.grad.tolist() == [15, 15]
+    assert module.scale.grad.tolist() == [5, 5]
+    handle.remove()
+    module.register_full_backward_hook(lambda m, grad_input, grad_output: (grad_input[0] * 0,))
+    x.grad = None
+    module(x).sum().backward()
+    assert x.grad.tolist() == [0, 0]
+    assert len(seen) == 1
+
+
+def test_backward_hooks_are_called_when_no_input_requires_grad():
+    model, norms = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), {}
+    for name, layer in model.named_children():
+        layer.register_full_backward_hook(
+            lambda module, grad_input, grad_output, name=name: norms.update({name: (grad_input, grad_output[0].shape)})
+        )
+    model(minidl.ones(5, 3)).sum().backward()
+    assert list(norms) == ["2", "1", "0"]
+    assert norms["0"] == ((None,), (5, 4))
+    assert norms["2"][0][0].shape == (5, 4)
+    with minidl.no_grad():
+        assert model(minidl.ones(5, 3)).shape == (5, 1)
+
+
+def test_backward_hooks_take_several_inputs_and_outputs():
+    class Swap(nn.Module):
+        def forward(self, a, scale, b):
+            return b * scale, a + 1
+
+    module, seen = Swap(), []
+    module.register_full_backward_hook(lambda m, grad_input, grad_output: seen.extend([grad_input, grad_output]))
+    a, b = minidl.ones(1, requires_grad=True), minidl.ones(1, requires_grad=True)
+    first, second = module(a, 4.0, b)
+    (first * 2 + second * 3).backward()
+    assert [None if g is None else g.item() for g in seen[0]] == [3, None, 8]
+    assert [g.item() for g in seen[1]] == [2, 3]
 
 
 # ---- state

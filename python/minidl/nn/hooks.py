@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minidl.nn.backward_hooks import GradientWatch
+
 if TYPE_CHECKING:
     from minidl.nn.module import Module
 
@@ -62,7 +64,11 @@ def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any
     succeeded = False
     try:
         args, kwargs = _run_pre_hooks(module, args, kwargs)
-        output = module.forward(*args, **kwargs)
+        if module._backward_hooks:
+            watch = GradientWatch(module)
+            output = watch.around_output(module.forward(*watch.around_inputs(args), **kwargs))
+        else:
+            output = module.forward(*args, **kwargs)
         for identifier, hook in list(module._forward_hooks.items()):
             called.add(identifier)
             output = _run_hook(module, hook, args, kwargs, output)

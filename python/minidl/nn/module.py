@@ -52,13 +52,14 @@ class Module(Registry):
     training: bool
     _forward_pre_hooks: dict[int, Hook]
     _forward_hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
 
     def __init__(self) -> None:
         super().__init__()
-        self.__dict__.update(training=True, _forward_pre_hooks={}, _forward_hooks={})
+        self.__dict__.update(training=True, _forward_pre_hooks={}, _forward_hooks={}, _backward_hooks={})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks:
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
             return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -260,6 +261,14 @@ class Module(Registry):
         raises.
         """
         return RemovableHandle(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call hook(module, grad_input, grad_output) when the gradients with respect to the inputs are known.
+
+        Both are tuples, with None where a positional argument takes no gradient. What the hook returns, unless None,
+        replaces grad_input. Where no input requires a gradient it is called once grad_output is known.
+        """
+        return RemovableHandle(self._backward_hooks, Hook(hook), prepend)
 
     # ---- state
 

@@ -11,7 +11,7 @@ class Parameter(Tensor):
     It shares memory with `data` and, unlike other tensors, requires grad unless told otherwise. The results of
     operations on parameters are plain tensors.
 
-    Raises TypeError where `data` is not a tensor.
+    Raises TypeError where `data` is not a tensor, or requires grad without being of a floating-point type.
 
     >>> import minidl
     >>> from minidl import nn
@@ -25,7 +25,11 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor, requires_grad: bool = True) -> None:
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: data must be a Tensor, got {type(data).__name__}; wrap it in minidl.tensor()")
-        super().__init__(data.array, data.backend, requires_grad)
+        shared = data.detach()
+        super().__init__(shared.array, shared.backend)
+        self._version = shared._version
+        if requires_grad:
+            self.requires_grad_()
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
