@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
+from minidl.tensor import Tensor
 
 Shape = tuple[int, ...]
 Array = np.ndarray
@@ -418,16 +419,360 @@ MATMUL: list[OpCase] = [
 ]
 
 # ---- reduction
-REDUCTION: list[OpCase] = []
+WHOLE = [((),), ((1,),), ((17,),), ((0,),), ((3, 5),), ((31, 33),), ((67, 1013),)]
+# outer x reduced x inner: short and long, each side of a vector, with and without neighbours to the right
+BLOCKS = [((3, 1, 2),), ((5, 3, 1),), ((1, 17, 5),), ((2, 65, 33),), ((1, 1009, 67),), ((1013, 67, 1),), ((0, 3, 2),)]
+SAME_ADDENDS = "pairwise sums: a few roundings of the terms' size"
+DEVIATIONS = "the mean's rounding, and the sum's"
+
+
+def sum_of_sizes(x: Array, dim: Any = None, keepdim: bool = False, **_: Any) -> Array:
+    return np.abs(x).sum(dim, keepdims=keepdim)
+
+
+def mean_of_sizes(x: Array, dim: Any = None, keepdim: bool = False) -> Array:
+    return np.abs(x).mean(dim, keepdims=keepdim)
+
+
+def ties(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [random.integers(0, 4, shape).astype(float) for shape in shapes]
+
+
+def with_zeros(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [np.where(random.random(shape) < 0.2, 0, random.uniform(0.5, 1.5, shape)) for shape in shapes]
+
+
+def extreme_case(op: Callable[..., Any], value: Any, index: Any, dim: int | None, name: str) -> OpCase:
+    """max or min along a dim: the values, and their first places."""
+    return OpCase(lambda x: tuple(op(x, dim)), lambda x: (value(x, dim), index(x, dim)), BLOCKS, rtol=0, name=name)
+
+
+REDUCTION: list[OpCase] = [
+    OpCase(ops.sum, np.sum, WHOLE, rtol=2, magnitude=sum_of_sizes, reason=SAME_ADDENDS, grad_rtol=0),
+    OpCase(ops.sum, lambda x, dim: x.sum(dim), BLOCKS, rtol=3, magnitude=sum_of_sizes, reason=SAME_ADDENDS,
+           kwargs={"dim": 1}, grad_rtol=0, name="sum over one dim"),
+    OpCase(ops.sum, lambda x, dim, keepdim: x.sum(dim, keepdims=keepdim), BLOCKS, rtol=3, magnitude=sum_of_sizes,
+           reason=SAME_ADDENDS, kwargs={"dim": (0, -1), "keepdim": True}, grad_rtol=0, name="sum over outer dims"),
+    OpCase(ops.sum, lambda x: x.sum(), [((5, 4),)], inputs=integers, differentiable=False, name="sum of integers"),
+    OpCase(ops.mean, np.mean, [s for s in WHOLE if s != ((0,),)], rtol=2, magnitude=mean_of_sizes, reason=SAME_ADDENDS),
+    OpCase(ops.mean, lambda x, dim: x.mean(dim), BLOCKS[:-1], rtol=3, magnitude=mean_of_sizes, reason=SAME_ADDENDS,
+           kwargs={"dim": (1, 2)}, name="mean over two dims"),
+    OpCase(lambda x: ops.cumsum(x, 1), lambda x: x.cumsum(1), BLOCKS[:-1], rtol=16, grad_rtol=16,
+           magnitude=lambda x: np.abs(x).cumsum(1), reason="NumPy adds one by one, up to 1009 terms", name="cumsum"),
+    OpCase(ops.prod, np.prod, [((),), ((1,),), ((7,),), ((2, 9),)], inputs=with_zeros, rtol=8, grad_rtol=16,
+           reason="one rounding per factor"),
+    OpCase(lambda x: ops.prod(x, 1), lambda x: x.prod(1), [((3, 5, 2),), ((4, 11, 1),)], inputs=with_zeros, rtol=12,
+           grad_rtol=24, reason="one rounding per factor", name="prod over one dim"),
+    extreme_case(ops.max, np.max, np.argmax, 1, "max"),
+    extreme_case(ops.min, np.min, np.argmin, 1, "min"),
+    OpCase(ops.max, np.max, [((1,),), ((17,),), ((67, 1013),)], rtol=0, name="max of all"),
+    OpCase(ops.min, np.min, [((1,),), ((17,),), ((67, 1013),)], rtol=0, name="min of all"),
+    OpCase(ops.amax, lambda x: x.max(), [((31, 33),)], rtol=0),
+    OpCase(lambda x: ops.amax(x, (0, 2), True), lambda x: x.max((0, 2), keepdims=True), BLOCKS[:-1], rtol=0,
+           name="amax over two dims"),
+    OpCase(ops.amin, lambda x, dim: x.min(dim), BLOCKS, rtol=0, kwargs={"dim": 1}),
+    OpCase(ops.argmax, lambda x: x.argmax(), [((1,),), ((3, 5),), ((67, 1013),)], inputs=ties, differentiable=False),
+    OpCase(ops.argmax, lambda x, dim: x.argmax(dim), BLOCKS, inputs=ties, differentiable=False, kwargs={"dim": 1},
+           name="argmax over one dim"),
+    OpCase(ops.argmin, lambda x, dim: x.argmin(dim), BLOCKS, inputs=ties, differentiable=False, kwargs={"dim": 1}),
+    OpCase(ops.var, lambda x: x.astype(np.longdouble).var(ddof=1), [((2,),), ((17,),), ((67, 1013),)], rtol=8,
+           grad_rtol=8, reason=DEVIATIONS),
+    OpCase(ops.var, lambda x, dim, correction: x.astype(np.longdouble).var(dim, ddof=correction), BLOCKS, rtol=8,
+           grad_rtol=8, kwargs={"dim": 1, "correction": 0}, reason=DEVIATIONS, name="var over one dim"),
+    OpCase(ops.std, lambda x, dim: x.std(dim, ddof=1), BLOCKS[1:], rtol=8, grad_rtol=12, kwargs={"dim": 1},
+           reason=DEVIATIONS),
+    OpCase(lambda x: ops.var_mean(x, 1), lambda x: (x.var(1, ddof=1), x.mean(1)), [((5, 17),), ((2, 1009),)], rtol=8,
+           grad_rtol=8, magnitude=lambda x: np.abs(x).max(1), reason=DEVIATIONS, name="var_mean"),
+    OpCase(lambda x: ops.std_mean(x, 1), lambda x: (x.std(1, ddof=1), x.mean(1)), [((5, 17),), ((2, 1009),)], rtol=8,
+           grad_rtol=12, magnitude=lambda x: np.abs(x).max(1), reason=DEVIATIONS, name="std_mean"),
+    OpCase(ops.norm, lambda x: np.sqrt((x * x).sum()), [((6,),), ((17,),), ((67, 1013),)], rtol=4, grad_rtol=8,
+           reason="squares, sum and root"),
+    OpCase(lambda x: ops.norm(x, 1, 1), lambda x: np.abs(x).sum(1), BLOCKS, rtol=3, reason=SAME_ADDENDS,
+           kinks=(0.0,), name="norm with p=1"),
+    OpCase(lambda x: ops.norm(x, math.inf, 1), lambda x: np.abs(x).max(1), BLOCKS, rtol=0, domain=(0.3, 4),
+           name="norm with p=inf"),
+    OpCase(lambda x: ops.norm(x, 3, 1), lambda x: (np.abs(x) ** 3).sum(1) ** (1 / 3), BLOCKS[:-1], rtol=8, grad_rtol=24,
+           kinks=(0.0,), reason="three powers", name="norm with p=3"),
+    OpCase(lambda x: ops.norm(x, 0, 1), lambda x: (x != 0).sum(1).astype(float), BLOCKS, inputs=ties, rtol=0,
+           differentiable=False, name="norm with p=0"),
+    OpCase(ops.any, np.any, [((0,),), ((5, 3),)], inputs=booleans, differentiable=False),
+    OpCase(ops.all, lambda x, dim: x.all(dim), [((5, 3),), ((1, 0),)], inputs=booleans, differentiable=False,
+           kwargs={"dim": 1}),
+    OpCase(ops.count_nonzero, np.count_nonzero, [((0,),), ((5, 3),)], inputs=booleans, differentiable=False),
+]
 
 # ---- softmax
-SOFTMAX: list[OpCase] = []
+ROWS = [((1, 1),), ((5, 3),), ((17, 10),), ((3, 32),), ((2, 33),), ((7, 127),), ((2, 1009),), ((1500, 10),)]
+EXPONENTS = "the exponents are differences, off by an epsilon of their size"
+
+
+def softmax_reference(x: Array, dim: int) -> Array:
+    powers = np.exp(x - x.max(dim, keepdims=True))
+    return powers / powers.sum(dim, keepdims=True)
+
+
+def logsumexp_reference(x: Array, dim: Any, keepdims: bool = False) -> Array:
+    largest = x.max(dim, keepdims=True)
+    out = largest + np.log(np.exp(x - largest).sum(dim, keepdims=True))
+    return out if keepdims else out.squeeze(dim)
+
+
+def log_softmax_reference(x: Array, dim: int) -> Array:
+    return x - logsumexp_reference(x, dim, True)
+
+
+SOFTMAX: list[OpCase] = [
+    OpCase(ops.softmax, softmax_reference, ROWS, kwargs={"dim": 1}, rtol=8, grad_rtol=16, reason=EXPONENTS),
+    OpCase(ops.softmax, softmax_reference, [((3, 5, 2),), ((2, 67, 9),)], kwargs={"dim": 1}, rtol=8, grad_rtol=16,
+           reason=EXPONENTS, name="softmax over a middle dim"),
+    OpCase(ops.log_softmax, log_softmax_reference, ROWS, kwargs={"dim": -1}, rtol=8, grad_rtol=16, reason=EXPONENTS,
+           magnitude=lambda x, dim: np.abs(log_softmax_reference(x, dim)) + 1),
+    OpCase(ops.log_softmax, log_softmax_reference, [((3, 5, 2),), ((67, 9),)], kwargs={"dim": 0}, rtol=8, grad_rtol=16,
+           magnitude=lambda x, dim: np.abs(log_softmax_reference(x, dim)) + 1, reason=EXPONENTS,
+           name="log_softmax over the first dim"),
+    OpCase(ops.logsumexp, logsumexp_reference, ROWS, kwargs={"dim": 1}, rtol=4, grad_rtol=16, reason=EXPONENTS,
+           magnitude=lambda x, dim: np.abs(logsumexp_reference(x, dim)) + 1),
+    OpCase(lambda x: ops.logsumexp(x, (0, 2), True), lambda x: logsumexp_reference(x, (0, 2), True),
+           [((3, 5, 2),), ((2, 67, 9),)], rtol=4, grad_rtol=16, reason=EXPONENTS, name="logsumexp over two dims",
+           magnitude=lambda x: np.abs(logsumexp_reference(x, (0, 2), True)) + 1),
+]
 
 # ---- loss
-LOSS: list[OpCase] = []
+LOGITS = [(shape, shape[:1]) for (shape,) in ROWS]
+LOSS_SUM = "losses of a few roundings each, added"
+LOSS_GRADIENT = "differences of probabilities and labels"
+
+
+def logits_and_labels(random: np.random.Generator, logits: Shape, labels: Shape) -> list[Array]:
+    """About a fifth of the labels, but never all, are the default ignore_index."""
+    values = random.integers(0, logits[1], labels)
+    if values.size > 1:
+        values = np.where(random.random(labels) < 0.2, -100, values)
+    return [spread(random, logits, -4, 4), values]
+
+
+def logits_and_probs(random: np.random.Generator, logits: Shape, probs: Shape) -> list[Array]:
+    shares = random.uniform(0.1, 1, probs)
+    return [spread(random, logits, -4, 4), shares / shares.sum(1, keepdims=True)]
+
+
+def log_probs_and_labels(random: np.random.Generator, logits: Shape, labels: Shape) -> list[Array]:
+    x, y = logits_and_labels(random, logits, labels)
+    return [log_softmax_reference(x, 1), y]
+
+
+def class_weights(classes: int) -> Array:
+    return np.linspace(0.5, 1.5, classes).astype(np.float32).astype(float)
+
+
+def nll_reference(x: Array, y: Array, weighted: bool = False, reduction: str = "mean") -> Array:
+    rows = np.arange(len(y))
+    weights = np.where(y == -100, 0, class_weights(x.shape[1])[y % x.shape[1]] if weighted else 1.0)
+    losses = -x[rows, y % x.shape[1]] * weights
+    return losses if reduction == "none" else losses.sum() / (weights.sum() if reduction == "mean" else 1)
+
+
+def cross_entropy_reference(
+    x: Array, y: Array, weighted: bool = False, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Array:
+    log_probs, classes = log_softmax_reference(x, 1), x.shape[1]
+    own = nll_reference(log_probs, y, weighted, reduction)
+    weights = class_weights(classes) if weighted else np.ones(classes)
+    spread_out = -(log_probs * weights).sum(1) * (y != -100)
+    if reduction != "none":
+        divisor = np.where(y == -100, 0, weights[y % classes]).sum() if reduction == "mean" else 1
+        spread_out = spread_out.sum() / divisor
+    return (1 - label_smoothing) * own + label_smoothing / classes * spread_out
+
+
+def weighted_loss(op: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives the op its class weights, which have no gradient, where the row asks for them."""
+
+    def run(x: Any, y: Any, weighted: bool = False, **options: Any) -> Any:
+        weight = Tensor(class_weights(x.shape[1]), x.backend) if weighted else None
+        return op(x, y, weight, **options)
+
+    return run
+
+
+def label_case(name: str, **kwargs: Any) -> OpCase:
+    is_nll = name.startswith("nll")
+    return OpCase(
+        weighted_loss(ops.nll_loss if is_nll else ops.cross_entropy),
+        nll_reference if is_nll else cross_entropy_reference,
+        LOGITS, inputs=log_probs_and_labels if is_nll else logits_and_labels, kwargs=kwargs, rtol=8, grad_rtol=16,
+        magnitude=lambda x, y, **_: np.abs(x).max() + 1 if kwargs.get("reduction") != "sum" else np.abs(x).sum() + 1,
+        reason=LOSS_SUM, name=name,
+    )
+
+
+def probability_cross_entropy(x: Array, p: Array, reduction: str = "mean", label_smoothing: float = 0.0) -> Array:
+    smooth = (1 - label_smoothing) * p + label_smoothing / p.shape[1]
+    losses = -(smooth * log_softmax_reference(x, 1)).sum(1)
+    return losses if reduction == "none" else losses.sum() / (len(x) if reduction == "mean" else 1)
+
+
+COMPARED = [((), ()), ((1,), (1,)), ((17,), (17,)), ((3, 5), (3, 5)), ((67, 1013), (67, 1013))]
+
+
+def apart(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    """x and a target that differs by up to 3, not by a kink of any loss: 0, 0.7, 1."""
+    target = spread(random, shapes[1], -2, 2)
+    distance = spread(random, shapes[0], -3, 3, kinks=(-1.0, -0.7, 0.0, 0.7, 1.0))
+    return [np.asarray(target + distance), target]
+
+
+def probs_and_target(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [spread(random, shapes[0], 0.15, 0.85), spread(random, shapes[1], 0.05, 0.95, 0.25)]
+
+
+def logits_and_target(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [spread(random, shapes[0], -6, 6, kinks=(0.0,)), spread(random, shapes[1], 0.05, 0.95, 0.25)]
+
+
+def log_probs_and_target(random: np.random.Generator, *shapes: Shape) -> list[Array]:
+    return [spread(random, shapes[0], -5, -0.1), spread(random, shapes[1], 0.05, 0.95, 0.25)]
+
+
+def reduce_losses(losses: Array, reduction: str) -> Array:
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+def comparing(
+    op: Callable[..., Any], losses: Callable[..., Array], inputs: Any = apart, **options: Any
+) -> list[OpCase]:
+    """The op in its three reductions; options go to op and losses."""
+    return [
+        OpCase(op, lambda x, t, reduction, **o: reduce_losses(losses(x, t, **o), reduction), COMPARED, inputs=inputs,
+               kwargs={"reduction": reduction, **options}, rtol=8, grad_rtol=16, reason=LOSS_SUM,
+               magnitude=lambda x, t, reduction, **o: reduce_losses(np.abs(losses(x, t, **o)) + 1, reduction),
+               name=f"{op.__name__} {reduction} {' '.join(map(str, options.values()))}".strip())
+        for reduction in ("none", "mean", "sum")
+    ]
+
+
+def smooth_l1_reference(x: Array, t: Array, beta: float) -> Array:
+    d = np.abs(x - t)
+    return np.where(d < beta, d * d / (2 * max(beta, 1e-300)), d - beta / 2)
+
+
+def huber_reference(x: Array, t: Array, delta: float) -> Array:
+    d = np.abs(x - t)
+    return np.where(d <= delta, d * d / 2, delta * (d - delta / 2))
+
+
+def bce_reference(p: Array, t: Array) -> Array:
+    return -(t * np.log(p) + (1 - t) * np.log1p(-p))
+
+
+def bce_with_logits_reference(x: Array, t: Array, pos_weight: float = 1.0) -> Array:
+    return (1 - t) * np.logaddexp(0, x) + pos_weight * t * np.logaddexp(0, -x)
+
+
+LOSS: list[OpCase] = [
+    label_case("cross_entropy"),
+    label_case("cross_entropy none", reduction="none"),
+    label_case("cross_entropy sum", reduction="sum"),
+    label_case("cross_entropy weighted", weighted=True),
+    label_case("cross_entropy smoothed", label_smoothing=0.1),
+    label_case("cross_entropy weighted, smoothed", weighted=True, label_smoothing=0.3),
+    label_case("cross_entropy weighted, smoothed none", weighted=True, label_smoothing=0.3, reduction="none"),
+    OpCase(ops.cross_entropy, probability_cross_entropy, [(s, s) for (s,) in ROWS], inputs=logits_and_probs, rtol=8,
+           grad_rtol=16, magnitude=lambda x, p: np.abs(x).max() + 1, reason=LOSS_SUM,
+           name="cross_entropy of probabilities"),
+    OpCase(ops.cross_entropy, probability_cross_entropy, [(s, s) for (s,) in ROWS], inputs=logits_and_probs, rtol=8,
+           grad_rtol=16, magnitude=lambda x, p, **_: np.abs(x).max() + 1, reason=LOSS_SUM,
+           kwargs={"reduction": "none", "label_smoothing": 0.2}, name="cross_entropy of smoothed probabilities"),
+    OpCase(ops.cross_entropy,
+           lambda x, y: cross_entropy_reference(np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]), y.reshape(-1)),
+           [((2, 3, 5), (2, 5)), ((3, 11, 2, 2), (3, 2, 2))], inputs=logits_and_labels, rtol=8, grad_rtol=16,
+           reason=LOSS_SUM, name="cross_entropy of images"),
+    label_case("nll_loss"),
+    label_case("nll_loss weighted", weighted=True),
+    label_case("nll_loss sum", reduction="sum"),
+    label_case("nll_loss none", reduction="none"),
+    *comparing(ops.mse_loss, lambda x, t: (x - t) ** 2),
+    *comparing(ops.l1_loss, lambda x, t: np.abs(x - t)),
+    *comparing(ops.smooth_l1_loss, smooth_l1_reference, beta=0.7),
+    *comparing(ops.smooth_l1_loss, smooth_l1_reference, beta=0),
+    *comparing(ops.huber_loss, huber_reference, delta=0.7),
+    *comparing(ops.binary_cross_entropy, bce_reference, probs_and_target),
+    *comparing(ops.binary_cross_entropy_with_logits, bce_with_logits_reference, logits_and_target),
+    OpCase(lambda x, t: ops.binary_cross_entropy_with_logits(x, t, pos_weight=Tensor(np.asarray(2.5, x.array.dtype))),
+           lambda x, t: bce_with_logits_reference(x, t, 2.5).mean(), COMPARED, inputs=logits_and_target, rtol=8,
+           grad_rtol=16, reason=LOSS_SUM, name="binary_cross_entropy_with_logits pos_weight"),
+    OpCase(lambda x, t, w: ops.binary_cross_entropy_with_logits(x, t, w), lambda x, t, w:
+           (bce_with_logits_reference(x, t) * w).mean(), [((5, 3), (5, 3), (3,))], rtol=8, grad_rtol=16,
+           inputs=lambda random, *s: [*logits_and_target(random, *s[:2]), spread(random, s[2], 0.5, 2)],
+           reason=LOSS_SUM, name="binary_cross_entropy_with_logits weight"),
+    OpCase(lambda p, t, w: ops.binary_cross_entropy(p, t, w), lambda p, t, w: (bce_reference(p, t) * w).mean(),
+           [((5, 3), (5, 3), (3,))], rtol=8, grad_rtol=16,
+           inputs=lambda random, *s: [*probs_and_target(random, *s[:2]), spread(random, s[2], 0.5, 2)],
+           reason=LOSS_SUM, name="binary_cross_entropy weight"),
+    *comparing(ops.kl_div, lambda x, t: t * (np.log(t) - x), log_probs_and_target),
+    OpCase(ops.kl_div, lambda x, t, **_: (np.exp(t) * (t - x)).sum() / len(x), [((3, 5), (3, 5)), ((17, 9), (17, 9))],
+           inputs=lambda random, x, t: [spread(random, x, -5, -0.1, 0.2), spread(random, t, -5, -0.1, 0.7)],
+           kwargs={"reduction": "batchmean", "log_target": True}, rtol=8, grad_rtol=16, reason=LOSS_SUM,
+           magnitude=lambda x, t, **_: (np.exp(t) * np.abs(t - x)).sum() / len(x), name="kl_div batchmean log_target"),
+]
 
 # ---- normalization
-NORMALIZATION: list[OpCase] = []
+NORMALIZED = "mean, variance and root, then the product"
+BATCHES = [((5, 1), (1,), (1,)), ((7, 3), (3,), (3,)), ((33, 17), (17,), (17,)), ((64, 65), (65,), (65,)),
+           ((300, 130), (130,), (130,)), ((2, 3, 5), (3,), (3,)), ((3, 17, 2, 33), (17,), (17,))]
+
+
+def normalize(x: Array, axes: tuple[int, ...], weight: Array, bias: Array, shape: Shape) -> Array:
+    centered = x - x.mean(axes, keepdims=True)
+    xhat = centered / np.sqrt((centered**2).mean(axes, keepdims=True) + 1e-5)
+    return xhat * weight.reshape(shape) + bias.reshape(shape)
+
+
+def batch_norm_reference(x: Array, weight: Array, bias: Array) -> Array:
+    axes = (0, *range(2, x.ndim))
+    return normalize(x, axes, weight, bias, (1, -1) + (1,) * (x.ndim - 2))
+
+
+def running(x: Any) -> tuple[Any, Any]:
+    """A running mean and variance for the channels of a tensor or an array."""
+    channels = x.shape[1]
+    mean, var = np.linspace(-1, 1, channels), np.linspace(0.5, 2, channels)
+    if isinstance(x, np.ndarray):
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        return mean.astype(np.float32).reshape(shape), var.astype(np.float32).reshape(shape)
+    return tuple(Tensor(a.astype(np.float32).astype(x.array.dtype), x.backend) for a in (mean, var))
+
+
+def batch_norm_evaluation_reference(x: Array, weight: Array, bias: Array) -> Array:
+    mean, var = running(x)
+    return (x - mean) / np.sqrt(var.astype(float) + 1e-5) * weight.reshape(mean.shape) + bias.reshape(mean.shape)
+
+
+def layer_norm_reference(x: Array, weight: Array, bias: Array) -> Array:
+    return normalize(x, tuple(range(x.ndim - weight.ndim, x.ndim)), weight, bias, weight.shape)
+
+
+NORMALIZATION: list[OpCase] = [
+    OpCase(lambda x, weight, bias: ops.batch_norm(x, None, None, weight, bias, training=True), batch_norm_reference,
+           BATCHES, rtol=16, grad_rtol=64, magnitude=lambda *arrays: np.abs(batch_norm_reference(*arrays)) + 1,
+           reason=NORMALIZED, name="batch_norm"),
+    OpCase(lambda x: ops.batch_norm(x, None, None, training=True),
+           lambda x: batch_norm_reference(x, np.ones(x.shape[1]), np.zeros(x.shape[1])), [s[:1] for s in BATCHES],
+           rtol=16, grad_rtol=64, magnitude=lambda x: np.ones(x.shape), reason=NORMALIZED,
+           name="batch_norm without weight"),
+    OpCase(lambda x, weight, bias: ops.batch_norm(x, *running(x), weight, bias), batch_norm_evaluation_reference,
+           [*BATCHES, ((1, 5), (5,), (5,)), ((0, 5), (5,), (5,))], rtol=8, grad_rtol=16, reason=NORMALIZED,
+           magnitude=lambda *arrays: np.abs(batch_norm_evaluation_reference(*arrays)) + 4,
+           name="batch_norm in evaluation"),
+    OpCase(lambda x, weight, bias: ops.layer_norm(x, weight.shape, weight, bias), layer_norm_reference,
+           [((3, 5), (5,), (5,)), ((2, 7), (7,), (7,)), ((33, 17), (17,), (17,)), ((5, 65), (65,), (65,)),
+            ((2, 3, 5), (3, 5), (3, 5)), ((67, 1013), (1013,), (1013,))], rtol=16, grad_rtol=64, reason=NORMALIZED,
+           magnitude=lambda *arrays: np.abs(layer_norm_reference(*arrays)) + 1, name="layer_norm"),
+    OpCase(lambda x: ops.layer_norm(x, x.shape[-1]),
+           lambda x: layer_norm_reference(x, np.ones(x.shape[-1]), np.zeros(x.shape[-1])), [((3, 5),), ((5, 65),)],
+           rtol=16, grad_rtol=64, magnitude=lambda x: np.ones(x.shape), reason=NORMALIZED,
+           name="layer_norm without weight"),
+]
 
 # ---- dropout, random
 RANDOM: list[OpCase] = []

@@ -175,7 +175,8 @@ def nll_loss(
     _require_in_range("nll_loss", labels, rows.array.shape[1], ignore_index)
     counts = labels != ignore_index
     own = xp.where(counts, labels, 0)
-    factors = counts.astype(input.array.dtype) if weight is None else xp.where(counts, weight.array[own], 0)
+    raw = input.array.dtype
+    factors = counts.astype(raw) if weight is None else (counts * weight.array[own]).astype(raw)
     picked = reshape(gather(rows, 1, Tensor(own.reshape(-1, 1), input.backend)), (-1,))
     losses = where(Tensor(counts, input.backend), mul(picked, Tensor(-factors, input.backend)), 0.0)
     if reduction == "none":

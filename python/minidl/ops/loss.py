@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minidl.autograd import is_grad_enabled, record
+from minidl.ops.activation import logsigmoid, sigmoid
+from minidl.ops.comparison import gt
 from minidl.ops.copies import cast
 from minidl.ops.elementwise import add, clamp, div, exp, log, log1p, mul, neg, sign, sub, where
 from minidl.ops.operands import require_float, require_same_backend, result_dtype
@@ -181,22 +183,15 @@ def binary_cross_entropy_with_logits(
     else:
         x, t = _float_pair(op, input, target)
         positive = add(mul(sub(pos_weight, 1.0), t), 1.0)
-        losses = add(mul(sub(1.0, t), x), mul(positive, _loss_of_label_one(x)))
+        losses = sub(mul(sub(1.0, t), x), mul(positive, logsigmoid(x)))
     return reduce(losses if weight is None else mul(losses, weight), reduction)
 
 
 def _loss_of_logits(op: str, x: Tensor, target: Tensor, reduction: str) -> Tensor:
     def slope(x: Tensor, t: Tensor) -> Tensor:
-        return sub(exp(neg(_loss_of_label_one(x))), t)  # sigmoid(x) - t
+        return sub(sigmoid(x), t)
 
     return _elementwise_loss(op, "bce_with_logits", x, target, reduction, slope, lambda x, t: neg(x))
-
-
-def _loss_of_label_one(x: Tensor) -> Tensor:
-    """-ln sigmoid(x) = ln(1 + e^-x)."""
-    ones = x.backend.empty(x.array.shape, x.array.dtype)
-    x.backend.kernels.fill(ones, 1.0)
-    return _loss_of_logits("binary_cross_entropy_with_logits", x, Tensor(ones, x.backend), "none")
 
 
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -204,11 +199,8 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     logarithms too. "mean" divides by the number of elements, "batchmean" by that of rows: the divergence itself."""
     require_reduction("kl_div", reduction, (*_reductions, "batchmean"))
     x, t = _float_pair("kl_div", input, target)
-    if log_target:
-        losses = mul(exp(t), sub(t, x))
-    else:
-        is_positive = Tensor(t.array > 0, t.backend)
-        losses = sub(mul(t, log(where(is_positive, t, 1.0))), mul(t, x))
+    entropy = mul(exp(t), t) if log_target else mul(t, log(where(gt(t, 0.0), t, 1.0)))
+    losses = sub(entropy, mul(exp(t) if log_target else t, x))
     if reduction == "batchmean":
         return div(sum(losses), float(x.array.shape[0] if x.array.ndim else 1))
     return reduce(losses, reduction)

@@ -25,7 +25,7 @@ def wrap(value: Any, like: Tensor | None = None) -> Tensor:
     backend = like.backend if like is not None else backends.cpu
     array = backend.xp.asarray(value)
     if not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
-        array = array.astype(default_float)
+        array = array.astype(like.array.dtype if like is not None and like.array.dtype.kind == "f" else default_float)
     from_numpy_dtype(array.dtype)  # TypeError for text, None and the like
     return Tensor(array, backend)
 

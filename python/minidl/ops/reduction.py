@@ -212,7 +212,7 @@ def _extreme_values(op: str, kernel: str, x: Tensor, dim: Any, keepdim: bool) ->
         extreme = out.array.reshape(r.kept)
         hits = (x.array == extreme) | ((x.array != x.array) & (extreme != extreme))
         share = hits / hits.sum(axis=r.axes, keepdims=True)
-        weights = Tensor(share.astype(x.array.dtype), x.backend)
+        weights = Tensor(x.backend.xp.asarray(share, x.array.dtype), x.backend)
         return (mul(expand(reshape(grad_out, r.kept), x.array.shape), weights),)
 
     return record(Tensor(out, x.backend), (x,), backward, saved=(x,), saves_output=True, name=op)
