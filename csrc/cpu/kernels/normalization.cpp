@@ -44,15 +44,16 @@ void channel_moments(const T* x, T* mean, T* var, int64_t outer, int64_t channel
     return for_strips<T>(begin, end, channels, [=](auto strip) {
       auto moments = column_moments(strip, x, 0, outer);
       for (int k = 0; k < strip.vectors; ++k) {
-        strip.top(k).store(mean, moments.mean[k]);
+        strip.top(k).store(mean, moments.shift[k] + moments.mean[k]);
         strip.top(k).store(var, moments.squares[k] / Vec<T>((T)outer));
       }
     });
   for (int64_t c = begin; c < end; ++c) {
     Moments moments{};
+    T shift = shift_from(x[c * inner]);
     for_segments(outer, channels, inner, c,
-                 [&](int64_t from, int64_t to) { moments = merge(moments, row_moments(x, from, to)); });
-    mean[c] = (T)moments.mean;
+                 [&](int64_t from, int64_t to) { moments = merge(moments, row_moments(x, from, to, shift)); });
+    mean[c] = (T)(shift + moments.mean);
     var[c] = (T)(moments.squares / moments.count);
   }
 }
@@ -202,8 +203,9 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
       stream, rows, grain_of(columns),
       [=](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
-          Moments moments = row_moments(x, row * columns, (row + 1) * columns);
-          mean[row] = (T)moments.mean;
+          T shift = shift_from(x[row * columns]);
+          Moments moments = row_moments(x, row * columns, (row + 1) * columns, shift);
+          mean[row] = (T)(shift + moments.mean);
           inv_std[row] = (T)(1 / __builtin_sqrt(moments.squares / columns + eps));
           Vec<T> center(mean[row]), scale(inv_std[row]);
           const T* from = x + row * columns;

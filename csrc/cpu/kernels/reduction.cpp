@@ -229,9 +229,13 @@ void min_forward(Stream stream, const T* x, T* out, int64_t* index, int64_t oute
 template <typename T>
 struct Variance {
   using Part = Moments;
+  const T* x;
   T *mean, *out;
+  int64_t reduced, inner;
   double correction;
-  SIMD_INLINE Moments of_row(const T* x, int64_t begin, int64_t end) const { return row_moments(x, begin, end); }
+  SIMD_INLINE Moments of_row(const T* x, int64_t begin, int64_t end) const {
+    return begin == end ? Moments{} : row_moments(x, begin, end, shift_from(x[0]));
+  }
   template <typename Strip>
   SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, Moments* parts) const {
     constexpr int width = Vec<T>::width;
@@ -248,15 +252,16 @@ struct Variance {
   static Moments merge(Moments a, Moments b) { return MINIDL_TARGET::merge(a, b); }
   SIMD_INLINE void finish(int64_t i, Moments moments) const {
     double freedom = moments.count - correction;
-    if (mean) mean[i] = moments.count > 0 ? (T)moments.mean : (T)__builtin_nan("");
+    if (mean) mean[i] = reduced > 0 ? (T)(shift_of(i) + moments.mean) : (T)__builtin_nan("");
     out[i] = (T)(moments.squares / (freedom > 0 ? freedom : 0));
   }
+  SIMD_INLINE T shift_of(int64_t i) const { return shift_from(x[i / inner * reduced * inner + i % inner]); }
 };
 
 template <typename T>
 void var_forward(Stream stream, const T* x, T* mean, T* out, int64_t outer, int64_t reduced, int64_t inner,
                  double correction) {
-  reduce(stream, Variance<T>{mean, out, correction}, x, outer, reduced, inner);
+  reduce(stream, Variance<T>{x, mean, out, reduced, inner, correction}, x, outer, reduced, inner);
 }
 
 }  // namespace
