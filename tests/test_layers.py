@@ -240,6 +240,13 @@ def test_inplace_overwrites_the_input_and_keeps_the_gradient(kind):
     np.testing.assert_array_equal(leaf.grad.numpy(), other.grad.numpy())
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(4, 4), nn.BatchNorm1d(3), nn.LayerNorm(4), nn.Dropout(), nn.PReLU()])
+def test_inplace_activations_may_follow_any_layer(layer):
+    out = nn.Sequential(layer, nn.ReLU(inplace=True))(tensor(2, 3, 4, requires_grad=True))
+    out.sum().backward()
+    assert out.min().item() >= 0
+
+
 def test_inplace_refuses_a_leaf_that_requires_grad():
     with pytest.raises(RuntimeError, match="a leaf"):
         F.relu_(tensor(3, requires_grad=True))

@@ -158,9 +158,11 @@ def layer_norm(
         return None if tensor is None else _array(tensor).reshape(columns)
 
     array = as_rows(x)
-    out = backend.empty(array.shape, array.dtype)
+    out = backend.empty(shape, array.dtype)
     center, inv_std = backend.empty((rows,), array.dtype), backend.empty((rows,), array.dtype)
-    backend.kernels.layer_norm_forward(array, as_vector(weight), as_vector(bias), out, center, inv_std, eps)
+    backend.kernels.layer_norm_forward(
+        array, as_vector(weight), as_vector(bias), out.reshape(rows, columns), center, inv_std, eps
+    )
 
     def backward(grad_out: Tensor) -> tuple[Tensor | None, ...]:
         if is_grad_enabled():
@@ -169,18 +171,18 @@ def layer_norm(
             grad_x, xhat = _gradient_of_normalized(x, grad, tuple(range(first, len(shape))), eps)
             leading = tuple(range(first))
             return grad_x, _sum_if_any(mul(grad_out, xhat), leading), _sum_if_any(grad_out, leading)
-        grad_x_array = backend.empty(array.shape, array.dtype) if x.requires_grad else None
-        grads = [None if p is None else backend.empty((columns,), array.dtype) for p in (weight, bias)]
+        grads = [
+            Tensor(backend.empty(shape, array.dtype), backend) if x.requires_grad else None,
+            *(None if p is None else Tensor(backend.empty(normalized, array.dtype), backend) for p in (weight, bias)),
+        ]
+        grad_x_rows = None if grads[0] is None else as_rows(grads[0])
+        vectors = [as_vector(grad) for grad in grads[1:]]
         backend.kernels.layer_norm_backward(
-            array, as_vector(weight), center, inv_std, as_rows(grad_out), grad_x_array, *grads
+            array, as_vector(weight), center, inv_std, as_rows(grad_out), grad_x_rows, *vectors
         )
-        shapes = (shape, normalized, normalized)
-        results = zip((grad_x_array, *grads), shapes, strict=True)
-        return tuple(None if grad is None else Tensor(grad.reshape(s), backend) for grad, s in results)
+        return tuple(grads)
 
-    return record(
-        Tensor(out.reshape(shape), backend), (x, weight, bias), backward, saved=(x, weight), name="layer_norm"
-    )
+    return record(Tensor(out, backend), (x, weight, bias), backward, saved=(x, weight), name="layer_norm")
 
 
 def _sum_if_any(x: Tensor, dims: tuple[int, ...]) -> Tensor:
