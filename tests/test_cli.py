@@ -217,7 +217,7 @@ def test_without_mnist_the_default_falls_back_loudly_and_a_name_fails(monkeypatc
     assert "digits" in result.stderr
     result = call("train", "--epochs", "1", "-q", "--dataset", "mnist")
     assert result.exit_code == 1
-    assert "error: MNIST is in none of" in result.stderr
+    assert "error: MNIST is not in" in result.stderr
 
 
 def test_a_bad_loss_is_one_clear_line():

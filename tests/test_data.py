@@ -170,7 +170,7 @@ def test_missing_data_set_says_where_it_was_looked_for_and_how_to_give_it(no_cop
         data.load_images("mnist", no_copies, show_progress=False)
     assert str(no_copies / "mnist") in str(caught.value)
     assert "refused" in str(caught.value)
-    with pytest.raises(data.DatasetNotFoundError, match="allow the download"):
+    with pytest.raises(data.DatasetNotFoundError, match="a download was not asked for"):
         data.load_images("mnist", fetch=False)
 
 

@@ -25,7 +25,7 @@ class Outputs:
         """
         for path in (self.checkpoint, self.record, self.plot):
             if path is not None:
-                _check_writable(path)
+                check_writable(path)
 
 
 def choose_outputs(
@@ -52,7 +52,12 @@ def _new_folder(dataset: str) -> Path:
     return folder
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
+    """Makes the folder of a file and tries it.
+
+    Raises:
+        OSError: the file could not be written; the message says why.
+    """
     if path.is_dir():
         raise OSError(f"cannot write {path}: it is a folder; name a file")
     if path.exists() and not os.access(path, os.W_OK):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl.cli.config import RunConfig
-from minidl.cli.outputs import Outputs, choose_outputs
+from minidl.cli.outputs import check_writable, choose_outputs
 from minidl.cli.plots import can_plot
 from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
 from minidl.data import load_images
@@ -40,17 +40,20 @@ def run(request: Request, console: Console) -> Outcome:
     """
     if request.plot is not None and not can_plot():
         raise ImportError("--plot needs matplotlib, which is not installed: pip install 'minidl[plots]'")
+    # Before a download, too: nobody wants to wait for that and then learn of a wrong path.
+    for path in (request.checkpoint, request.record, request.plot):
+        if path not in (None, "-"):
+            check_writable(Path(path))
     if request.resume is not None:
         config = RunConfig.from_json(_run_options(request.resume))
-        outputs = _checked_outputs(request, config)
         images = load_images(config.dataset, request.data_dir, show_progress=not console.quiet)
     else:
         config = RunConfig.from_options(request.options)
-        outputs = _checked_outputs(request, config)
         images = load_or_fall_back(request.options["dataset"], request.data_dir, console)
         if images.name != config.dataset:
             config = config.with_dataset(images.name, request.options)
-            outputs = _checked_outputs(request, config)
+    outputs = choose_outputs(config.dataset, request.checkpoint, request.record, request.plot, request.resume)
+    outputs.check()
     try:
         outcome = train(config, images, request.device, outputs, request.resume, console)
     except TrainingInterrupted as error:
@@ -67,12 +70,6 @@ def _run_options(path: Path) -> dict[str, Any]:
         raise ValueError(f"--resume {path} must come from `minidl train`, which keeps its options in it")
     options: dict[str, Any] = config["run"]
     return options
-
-
-def _checked_outputs(request: Request, config: RunConfig) -> Outputs:
-    outputs = choose_outputs(config.dataset, request.checkpoint, request.record, request.plot, request.resume)
-    outputs.check()
-    return outputs
 
 
 def _print_summary(outcome: Outcome, told: dict[str, str], console: Console) -> None:

@@ -55,7 +55,7 @@ def download(
                 return
     finally:
         temporary.unlink(missing_ok=True)
-    raise DownloadError(f"download: {target.name} could not be had: " + "; ".join(failures))
+    raise DownloadError(f"{target.name} could not be downloaded (" + "; ".join(failures) + ")")
 
 
 def _receive(url: str, path: Path, max_bytes: int, progress: Progress | None) -> None:
@@ -101,6 +101,6 @@ def progress_bar(description: str, enabled: bool = True) -> Iterator[Progress | 
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    with RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(description, total=None)
         yield lambda received, expected: bars.update(task, completed=received, total=expected)

@@ -161,9 +161,13 @@ def _existing(folder: Path, name: str) -> Path | None:
 def _download_files(name: str, data_dir: str | os.PathLike[str] | None, fetch: bool, show_progress: bool) -> list[Path]:
     source, folder = SOURCES[name], cache_folder(name)
     places = ", ".join(str(place) for place in _search_folders(name, data_dir))
-    missing = f"{source.title} is in none of: {places}"
+    missing = f"{source.title} is not in {places}"
+    remedy = (
+        f"To give a copy, put {', '.join(f'{file.name}.gz' for file in source.files)} into <dir>/{name} and pass "
+        "--data-dir <dir> or set MINIDL_DATA_DIR=<dir>"
+    )
     if not fetch:
-        raise DatasetNotFoundError(f"{missing}; allow the download or give a copy with --data-dir or MINIDL_DATA_DIR")
+        raise DatasetNotFoundError(f"{missing}, and a download was not asked for (download=True). {remedy}")
     paths = []
     for file in source.files:
         target = folder / f"{file.name}.gz"
@@ -175,11 +179,8 @@ def _download_files(name: str, data_dir: str | os.PathLike[str] | None, fetch: b
             with progress_bar(f"{source.title} {file.name}", show_progress) as progress:
                 download(urls, target, file.size_bytes, file.sha256, progress)
         except OSError as error:
-            reason = str(error) if isinstance(error, DownloadError) else f"{folder} could not be written: {error}"
-            raise DatasetNotFoundError(
-                f"{missing}; and {reason}; put the four files ({source.files[0].name}.gz ...) into a folder "
-                f"<dir>/{name} and pass --data-dir <dir> or set MINIDL_DATA_DIR=<dir>"
-            ) from error
+            reason = str(error) if isinstance(error, DownloadError) else f"{folder} cannot be written: {error}"
+            raise DatasetNotFoundError(f"{missing}, and {reason}. {remedy}") from error
     return paths
 
 

@@ -39,6 +39,9 @@ class Callback:
     def on_interrupt(self, training: Training) -> None:
         """After Ctrl-C, between two steps."""
 
+    def on_exit(self, training: Training) -> None:
+        """Last of all, however the run ended."""
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of this callback."""
         return {}
@@ -151,7 +154,9 @@ class ProgressBar(Callback):
         self.console = self.console or Console()
         columns = (TextColumn("epoch {task.description}"), BarColumn(24), MofNCompleteColumn())
         figures = TextColumn("{task.fields[figures]}")
-        self._bars = Progress(*columns, figures, console=self.console, transient=True, auto_refresh=False)
+        # A file gets the rows of the table only.
+        options = {"console": self.console, "transient": True, "auto_refresh": False}
+        self._bars = Progress(*columns, figures, disable=not self.console.is_terminal, **options)
         self._print(_table_header(training.val_data is not None), "bold")
         for row in training.history.epochs:
             self._print(_table_row(row), "dim")
@@ -184,14 +189,12 @@ class ProgressBar(Callback):
         self._bars.remove_task(self._task)
         self._print(_table_row(figures))
 
-    def on_train_end(self, training: Training) -> None:
-        self._bars.stop()
-
-    def on_interrupt(self, training: Training) -> None:
-        self._bars.stop()
+    def on_exit(self, training: Training) -> None:
+        if self._bars is not None:
+            self._bars.stop()
 
     def _print(self, text: str, style: str | None = None) -> None:
-        self._bars.console.print(text, style=style, highlight=False)
+        self.console.print(text, style=style, highlight=False)
 
 
 def _table_header(has_validation: bool) -> str:

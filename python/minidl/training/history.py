@@ -35,11 +35,6 @@ class History:
         """16 hexadecimal digits of the SHA-256 of the loss sequence: equal where two runs were equal bit by bit."""
         return hashlib.sha256(np.asarray(self.losses, "<f8").tobytes()).hexdigest()[:16]
 
-    @property
-    def seconds(self) -> float:
-        """Time spent in the epochs, validation included."""
-        return sum(figures.seconds for figures in self.epochs)
-
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": [asdict(figures) for figures in self.epochs], "losses": np.asarray(self.losses, "<f8")}
 

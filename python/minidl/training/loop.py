@@ -133,11 +133,14 @@ class Training:
 
     def run(self) -> History:
         """Trains until the last epoch, or until a callback sets `should_stop`."""
-        self._notify("on_train_begin")
-        with self._finishing_steps_on_interrupt():
-            while self.epoch < self.epochs and not self.should_stop:
-                self._run_epoch()
-        self._notify("on_train_end")
+        try:
+            self._notify("on_train_begin")
+            with self._finishing_steps_on_interrupt():
+                while self.epoch < self.epochs and not self.should_stop:
+                    self._run_epoch()
+            self._notify("on_train_end")
+        finally:
+            self._notify("on_exit")
         return self.history
 
     def _begin_epoch(self) -> None:
@@ -159,12 +162,14 @@ class Training:
                 self._stop_for_interrupt()
         self._read_pending(None)
         self._require_finite_weights()
-        val_loss, val_accuracy = (
-            (None, None) if self.val_data is None else evaluate(self.model, self.val_data, self.loss)
-        )
+        val_loss, val_accuracy = None, None
+        if self.val_data is not None:
+            val_loss, val_accuracy = evaluate(self.model, self.val_data, self.loss)
         if self.scheduler is not None and self.schedule_every == "epoch":
             self._step_scheduler(self.epoch_loss if val_loss is None else val_loss)
-        seconds = self._seconds_before + time.perf_counter() - started
+        self._finish_epoch(val_loss, val_accuracy, self._seconds_before + time.perf_counter() - started)
+
+    def _finish_epoch(self, val_loss: float | None, val_accuracy: float | None, seconds: float) -> None:
         self.epoch += 1
         figures = EpochFigures(
             epoch=self.epoch,
@@ -182,12 +187,14 @@ class Training:
 
     def _remaining_batches(self) -> Iterator[Any]:
         """The batches of this epoch that are still to come; a resumed epoch draws its order again and skips."""
-        done, now = self._step, self._random_state()
-        if done == 0:
+        now = self._random_state()
+        if self._step == 0:
             self._random_at_begin = now
             return iter(self.train_data)
         self._set_random_state(self._random_at_begin)
-        batches = itertools.islice(iter(self.train_data), done, None)
+        batches: Iterator[Any] = iter(self.train_data)
+        for _ in itertools.islice(batches, self._step):
+            pass
         self._set_random_state(now)
         return batches
 
