@@ -9,7 +9,7 @@ from minidl.autograd import is_grad_enabled, record
 from minidl.dtypes import to_numpy_dtype
 from minidl.ops.comparison import eq, ne
 from minidl.ops.copies import cast
-from minidl.ops.elementwise import abs, div, maximum, minimum, mul, pow, square, sub, where
+from minidl.ops.elementwise import abs, div, maximum, minimum, mul, pow, sign, square, sub, where
 from minidl.ops.indexing import ValuesAndIndices, flip
 from minidl.ops.operands import require_float, unary
 from minidl.ops.shape import axis_of, expand, reshape, unsqueeze
@@ -370,7 +370,7 @@ def norm(x: Tensor, p: float | str = 2, dim: Any = None, keepdim: bool = False) 
     if math.isinf(p):
         return (amax if p > 0 else amin)(abs(x), () if dim is None else dim, keepdim)
     if p == 0:
-        return sum(cast(ne(x, 0.0), x.array.dtype), dim, keepdim)
+        return sum(abs(sign(x)), dim, keepdim)
     return pow(sum(pow(abs(x), p), dim, keepdim), 1 / p)
 
 
