@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from minidl import ops
@@ -69,6 +68,8 @@ def trunc_normal_(
 
     Raises ValueError where a > b or std <= 0.
     """
+    from statistics import NormalDist  # here, because it loads decimal, fractions and random
+
     if not (a <= b and std > 0):
         raise ValueError(f"trunc_normal_: a must not exceed b and std must be positive, got a={a}, b={b}, std={std}")
     normal = NormalDist()
