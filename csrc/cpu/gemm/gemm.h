@@ -57,6 +57,12 @@ inline Grid best_grid(int threads, const Block& block) {
   return best;
 }
 
+// Lines whole pages apart would take turns in one set of the L1 cache.
+template <typename T>
+bool has_colliding_lines(const Factor<T>& factor) {
+  return factor.has_contiguous_lines && factor.stride * sizeof(T) % 4096 == 0;
+}
+
 // How the product is cut depends on its shape alone, and k is never split between threads: the same sums, in the same
 // order, on any number of threads.
 template <typename T>
@@ -75,7 +81,7 @@ struct Gemm {
         row_panels(ceil_divide(p.m, tile_rows)),
         column_panels(ceil_divide(p.n, columns_per_panel)),
         depth_blocks(larger(1, ceil_divide(p.k, block_depth_bytes / sizeof(T)))),
-        packs_a(p.n > max_direct_lines),
+        packs_a(p.n > max_direct_lines || has_colliding_lines(p.a)),
         packs_b(p.m > max_direct_lines || p.b.has_contiguous_lines) {
     int64_t depth = ceil_divide(p.k, depth_blocks);
     a_panel_size = depth * packed_rows<T>;

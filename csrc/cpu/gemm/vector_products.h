@@ -1,6 +1,7 @@
 // Products with so few rows or columns that each number of the larger factor is used about once: no packing, no tiles.
 #pragma once
 #include "gemm/epilogue.h"
+#include "gemm/index_list.h"
 #include "gemm/product.h"
 #include "parallel.h"
 #include "simd.h"
@@ -13,14 +14,15 @@ constexpr int64_t vector_grain = 32768;
 
 // ---- both factors in contiguous lines: dot products
 
-constexpr int dot_rows = 4;
+constexpr int max_dot_rows = 4;
 constexpr int dot_columns = 16;  // finished together, as whole vectors
-// Sums that run side by side hide the latency of the additions: 4 x 4 of 32 registers, 4 x 2 of 16, 1 x 8 of either.
+// What the registers hold beside a vector of each row and one of b, 8 at most: 4 x 6 of 32 registers, 4 x 2 of 16.
+// Many sums side by side hide the latency of the additions.
 template <int rows>
-constexpr int dots_at_once = rows == 1 ? 8 : vector_registers / 8;
+constexpr int max_dots = (vector_registers - 2 - rows) / rows < 8 ? (vector_registers - 2 - rows) / rows : 8;
 
 template <typename T, int rows, int columns>
-SIMD_INLINE void dot_products(const Product<T>& p, int64_t row, int64_t column, T* sums) {
+void dot_products(const Product<T>& p, int64_t row, int64_t column, T* sums) {
   constexpr int width = Vec<T>::width;
   Vec<T> sum[rows][columns] = {};
   const T *a = p.a.at(row, 0), *b = p.b.at(column, 0);
@@ -44,78 +46,105 @@ SIMD_INLINE void dot_products(const Product<T>& p, int64_t row, int64_t column, 
     for (int j = 0; j < columns; ++j) sums[i * dot_columns + j] = sum_lanes(sum[i][j]);
 }
 
-// out[row : row + rows, column : column + columns], columns <= dot_columns
-template <typename T, int rows>
-void finish_dot_products(const Product<T>& p, int64_t row, int64_t column, int columns) {
-  alignas(64) T sums[rows * dot_columns] = {};
-  int done = 0;
-  for (; done + dots_at_once<rows> <= columns; done += dots_at_once<rows>)
-    dot_products<T, rows, dots_at_once<rows>>(p, row, column + done, sums + done);
-  for (; done < columns; ++done) dot_products<T, rows, 1>(p, row, column + done, sums + done);
-  finish_tile(Epilogue<T>{p.activation, p.accumulate}, sums, dot_columns, p.bias ? p.bias + column : nullptr,
-              p.out + row * p.n + column, p.n, rows, columns);
+// sums[:rows, :columns] of columns first_column .., in groups of even size: 10 columns make 5 + 5.
+template <typename T, int rows, int... column>
+void dot_products_of_rows(const Product<T>& p, int64_t row, int64_t first_column, int columns, T* sums,
+                          IndexList<column...>) {
+  using Kernel = void(const Product<T>&, int64_t, int64_t, T*);
+  static constexpr Kernel* kernels[] = {dot_products<T, rows, column + 1>...};
+  int groups = (columns + max_dots<rows> - 1) / max_dots<rows>;
+  for (int group = 0; group < groups; ++group) {
+    int begin = columns * group / groups, end = columns * (group + 1) / groups;
+    kernels[end - begin - 1](p, row, first_column + begin, sums + begin);
+  }
 }
 
-template <typename T>
-void multiply_by_dots(const Product<T>& p, int64_t row_begin, int64_t row_end, int64_t column_begin,
-                      int64_t column_end) {
-  for (int64_t column = column_begin; column < column_end; column += dot_columns) {
-    int columns = column_end - column < dot_columns ? (int)(column_end - column) : dot_columns;
-    int64_t row = row_begin;
-    for (; row + dot_rows <= row_end; row += dot_rows) finish_dot_products<T, dot_rows>(p, row, column, columns);
-    for (; row < row_end; ++row) finish_dot_products<T, 1>(p, row, column, columns);
+template <typename T, int... row>
+void multiply_by_dots(const Product<T>& p, int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end,
+                      IndexList<row...>) {
+  using Kernel = void(const Product<T>&, int64_t, int64_t, int, T*);
+  static constexpr Kernel* kernels[] = {[](const Product<T>& p, int64_t i, int64_t j, int columns, T* sums) {
+    dot_products_of_rows<T, row + 1>(p, i, j, columns, sums, typename CountTo<max_dots<row + 1>>::List{});
+  }...};
+  alignas(64) T sums[max_dot_rows * dot_columns] = {};
+  Epilogue<T> epilogue{p.activation, p.accumulate};
+  for (int64_t j = column_begin; j < column_end; j += dot_columns) {
+    int columns = column_end - j < dot_columns ? (int)(column_end - j) : dot_columns;
+    for (int64_t i = row_begin; i < row_end; i += max_dot_rows) {
+      int rows = row_end - i < max_dot_rows ? (int)(row_end - i) : max_dot_rows;
+      kernels[rows - 1](p, i, j, columns, sums);
+      finish_tile(epilogue, sums, dot_columns, p.bias ? p.bias + j : nullptr, p.out + i * p.n + j, p.n, rows, columns);
+    }
   }
 }
 
 template <typename T>
 void multiply_by_dots(Stream stream, const Product<T>& p) {
+  typename CountTo<max_dot_rows>::List rows;
   int64_t grain = vector_grain / (p.k > 0 ? p.k : 1);
   if (p.n >= p.m)
     parallel_for(
-        stream, p.n, grain, [&](int64_t begin, int64_t end) { multiply_by_dots(p, 0, p.m, begin, end); }, dot_columns);
+        stream, p.n, grain, [&](int64_t begin, int64_t end) { multiply_by_dots(p, 0, p.m, begin, end, rows); },
+        dot_columns);
   else
-    parallel_for(stream, p.m, grain, [&](int64_t begin, int64_t end) { multiply_by_dots(p, begin, end, 0, p.n); });
+    parallel_for(stream, p.m, grain,
+                 [&](int64_t begin, int64_t end) { multiply_by_dots(p, begin, end, 0, p.n, rows); });
 }
 
 // ---- one row times a matrix whose rows are contiguous: a weighted sum of the rows
 
-// out[column : column + vectors * width] (+)= sum over k of weights[k] * rows[k, column : ...]; the last vector has
-// last_count lanes
-template <typename T, int vectors>
-SIMD_INLINE void sum_weighted_columns(const T* weights, const T* rows, int64_t stride, int64_t depth, T* out,
-                                      bool accumulate) {
+// out (+)= sum over k of weights[k] * rows[k, :] for `count` rows at once: each pass over out, which stays in L1, reads
+// as many rows front to back, the way the prefetchers like it.
+template <typename T, int count>
+void add_weighted_rows(const T* weights, const T* rows, int64_t stride, T* out, int64_t columns, bool adds_to_out) {
   constexpr int width = Vec<T>::width;
-  Vec<T> sum[vectors] = {};
-  for (int64_t step = 0; step < depth; ++step, rows += stride)
+  Vec<T> weight[count];
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sum[v] = fma(Vec<T>(weights[step]), load(rows + v * width), sum[v]);
+  for (int row = 0; row < count; ++row) weight[row] = Vec<T>(weights[row]);
+  auto weighted_sum = [&](auto load_at, int64_t column) {
+    Vec<T> sum = adds_to_out ? load_at(out + column) : Vec<T>{};
 #pragma GCC unroll 8
-  for (int v = 0; v < vectors; ++v) store(out + v * width, accumulate ? load(out + v * width) + sum[v] : sum[v]);
+    for (int row = 0; row < count; ++row) sum = fma(weight[row], load_at(rows + row * stride + column), sum);
+    return sum;
+  };
+  int64_t column = 0;
+  for (; column + width <= columns; column += width)
+    store(out + column, weighted_sum([](const T* from) { return load(from); }, column));
+  int rest = (int)(columns - column);
+  if (rest)
+    store_partial(out + column, weighted_sum([=](const T* from) { return load_partial(from, rest); }, column), rest);
 }
 
 // out[j] (+)= sum over k of weights[k] * rows[k, j]
 template <typename T>
 void sum_weighted_rows(Stream stream, const T* weights, const T* rows, T* out, int64_t depth, int64_t columns,
                        bool accumulate) {
-  constexpr int width = Vec<T>::width, vectors = 8;
   int64_t grain = vector_grain / (depth > 0 ? depth : 1);
+  parallel_for(stream, columns, grain, [=](int64_t begin, int64_t end) {
+    constexpr int count = 8;
+    if (depth == 0) add_weighted_rows<T, 0>(weights, rows, columns, out + begin, end - begin, accumulate);
+    int64_t step = 0;
+    for (; step + count <= depth; step += count)
+      add_weighted_rows<T, count>(weights + step, rows + step * columns + begin, columns, out + begin, end - begin,
+                                  accumulate || step > 0);
+    for (; step < depth; ++step)
+      add_weighted_rows<T, 1>(weights + step, rows + step * columns + begin, columns, out + begin, end - begin,
+                              accumulate || step > 0);
+  });
+}
+
+// ---- one column times one row
+
+// out[i, j] (+)= a[i] * b[j], whole rows of out at a time
+template <typename T>
+void multiply_outer(Stream stream, const Product<T>& p) {
   parallel_for(
-      stream, columns, grain,
-      [=](int64_t begin, int64_t end) {
-        int64_t column = begin;
-        for (; column + vectors * width <= end; column += vectors * width)
-          sum_weighted_columns<T, vectors>(weights, rows + column, columns, depth, out + column, accumulate);
-        for (; column + width <= end; column += width)
-          sum_weighted_columns<T, 1>(weights, rows + column, columns, depth, out + column, accumulate);
-        if (column == end) return;
-        int count = (int)(end - column);
-        Vec<T> sum{};
-        for (int64_t step = 0; step < depth; ++step)
-          sum = fma(Vec<T>(weights[step]), load_partial(rows + step * columns + column, count), sum);
-        if (accumulate) sum += load_partial(out + column, count);
-        store_partial(out + column, sum, count);
+      stream, p.m, vector_grain / p.n + 1,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row)
+          add_weighted_rows<T, 1>(p.a.data + row, p.b.data, p.n, p.out + row * p.n, p.n, p.accumulate);
       },
-      vectors * width);
+      1);
 }
 
 }  // namespace

@@ -10,19 +10,27 @@ namespace MINIDL_TARGET {
 
 namespace {
 
-// Up to here dot products beat the tiles, which would have to transpose all of b.
-constexpr int64_t max_dot_lines = 6;
+// Dot products beat the tiles, which would have to transpose all of b or leave most of a vector idle, for a few lines;
+// for a few more if these are long enough to make up for adding the lanes at their end.
+template <typename T>
+bool prefers_dots(const Product<T>& p) {
+  if (!p.a.has_contiguous_lines || !p.b.has_contiguous_lines) return false;
+  bool is_long = p.k >= 12 * Vec<T>::width;
+  return smaller(p.m, p.n) <= 6 || (is_long && (p.m <= 16 || p.n <= 12));
+}
 
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
   if (p.m == 0 || p.n == 0) return;
   bool is_plain = p.bias == nullptr && p.activation == Activation::none;
-  if (p.a.has_contiguous_lines && p.b.has_contiguous_lines && smaller(p.m, p.n) <= max_dot_lines)
+  if (prefers_dots(p))
     multiply_by_dots(stream, p);
   else if (p.m == 1 && !p.b.has_contiguous_lines && is_plain)
     sum_weighted_rows(stream, p.a.data, p.b.data, p.out, p.k, p.n, p.accumulate);
   else if (p.n == 1 && !p.a.has_contiguous_lines && is_plain)
     sum_weighted_rows(stream, p.b.data, p.a.data, p.out, p.k, p.m, p.accumulate);
+  else if (p.k == 1 && is_plain)
+    multiply_outer(stream, p);
   else
     multiply_packed(stream, p);
 }
