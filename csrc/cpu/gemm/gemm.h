@@ -102,10 +102,12 @@ struct Gemm {
         for (int64_t row_block = 0; row_block < row_blocks; ++row_block) {
           Block block{share(row_panels, row_block, row_blocks), share(column_panels, column_block, column_blocks),
                       share(product.k, depth_block, depth_blocks)};
-          parallel_parts(parts, [&](int part) {
-            if (packs_a) pack_a(block, part, parts);
-            if (row_block == 0) pack_b(block, part, parts);
-          });
+          bool packs_columns = row_block == 0 && (packs_b || product.n % columns_per_panel != 0);
+          if (packs_a || packs_columns)
+            parallel_parts(parts, [&](int part) {
+              if (packs_a) pack_a(block, part, parts);
+              if (packs_columns) pack_b(block, part, parts);
+            });
           parallel_parts(parts, [&](int part) { multiply(block, part, parts); });
         }
   }
