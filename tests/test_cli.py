@@ -52,7 +52,7 @@ def test_a_run_shows_what_it_does_and_where_things_are():
     lines = train().stdout.splitlines()
     text = "\n".join(lines)
     assert "digits: 1,438 to learn from, 359 to test on" in text
-    assert "64-32-10, relu, batch norm" in text
+    assert "64-32-10, gelu, batch norm" in text
     assert sum(line.split()[:1] == ["1"] for line in lines) == 1
     assert "test accuracy" in text
     (folder,) = Path("runs").iterdir()

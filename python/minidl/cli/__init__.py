@@ -74,7 +74,7 @@ def train(
     hidden: Annotated[
         str | None, _option("Widths of the hidden layers, or none (default: 256,128).", metavar="WIDTHS")
     ] = None,
-    activation: Annotated[str | None, _option("Activation of the hidden layers (default: relu).", ACTIVATIONS)] = None,
+    activation: Annotated[str | None, _option("Activation of the hidden layers (default: gelu).", ACTIVATIONS)] = None,
     init: Annotated[str | None, _option("Initial weights (default: those of PyTorch).", INITS)] = None,
     dropout: Annotated[float | None, _option("Probability of leaving a hidden unit out (default: 0.2).")] = None,
     batch_norm: Annotated[bool | None, _option("Normalize the hidden layers (default: yes).")] = None,

@@ -22,8 +22,8 @@ INITS = ("default", "xavier-uniform", "xavier-normal", "kaiming-uniform", "kaimi
 # Name -> class in minidl.optim, learning rate where --lr is not given, further arguments.
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {
     "sgd": ("SGD", 0.1, {"momentum": 0.9, "nesterov": True}),
-    "adam": ("Adam", 3e-3, {}),
-    "adamw": ("AdamW", 3e-3, {}),
+    "adam": ("Adam", 6e-3, {}),
+    "adamw": ("AdamW", 6e-3, {}),
     "adagrad": ("Adagrad", 2e-2, {}),
     "rmsprop": ("RMSprop", 1e-3, {}),
     "adadelta": ("Adadelta", 1.0, {}),
@@ -43,12 +43,12 @@ class RunConfig:
 
     dataset: str = "mnist"
     hidden: tuple[int, ...] = (256, 128)
-    activation: str = "relu"
+    activation: str = "gelu"
     init: str = "default"
     dropout: float = 0.2
     batch_norm: bool = True
     optimizer: str = "adamw"
-    lr: float = 3e-3
+    lr: float = 6e-3
     weight_decay: float = 0.01
     schedule: str = "one-cycle"
     epochs: int = 10

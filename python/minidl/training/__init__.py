@@ -5,7 +5,8 @@ from minidl.training.checkpoint import load_checkpoint, load_model
 from minidl.training.diagnosis import NonFiniteLossError
 from minidl.training.evaluation import evaluate
 from minidl.training.history import EpochFigures, History
-from minidl.training.loop import Training, TrainingInterrupted, fit
+from minidl.training.interrupt import TrainingInterrupted
+from minidl.training.loop import Training, fit
 
 __all__ = [
     "CSVLogger",

@@ -149,10 +149,10 @@ class ProgressBar(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self.console = self.console or Console()
-        columns = (TextColumn("epoch {task.description}"), BarColumn(24), MofNCompleteColumn())
+        columns = (TextColumn("epoch {task.description}"), BarColumn(24))
         figures = TextColumn("{task.fields[figures]}")
         # A file gets the rows of the table only.
         options = {"console": self.console, "transient": True, "auto_refresh": False}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,13 +18,10 @@ from minidl.training.checkpoint import CHECKPOINT_VERSION, load_checkpoint, load
 from minidl.training.diagnosis import NonFiniteLossError, first_bad_layer, first_bad_weight
 from minidl.training.evaluation import Loss, count_correct, evaluate
 from minidl.training.history import EpochFigures, History
+from minidl.training.interrupt import TrainingInterrupted, deferred_interrupt
 
 # Reading a loss waits for the device; on a GPU that is done for this many steps at once.
 GPU_STEPS_PER_READ = 50
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C was pressed; the step under way was finished first, and checkpoints were written."""
 
 
 def fit(
@@ -104,7 +98,6 @@ class Training:
         self.history = History()
         self.epoch = 0
         self.should_stop = False
-        self.was_interrupted = False
         self.steps_per_epoch = len(train_data)
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         self._steps_per_read = 1 if is_on_cpu else GPU_STEPS_PER_READ
@@ -135,7 +128,7 @@ class Training:
         """Trains until the last epoch, or until a callback sets `should_stop`."""
         try:
             self._notify("on_train_begin")
-            with self._finishing_steps_on_interrupt():
+            with deferred_interrupt() as self._interrupt:
                 while self.epoch < self.epochs and not self.should_stop:
                     self._run_epoch()
             self._notify("on_train_end")
@@ -157,7 +150,7 @@ class Training:
         started = time.perf_counter()
         for x, target in self._remaining_batches():
             self._train_step(x, target)
-            if self.was_interrupted:
+            if self._interrupt.is_set:
                 self._seconds_before += time.perf_counter() - started
                 self._stop_for_interrupt()
         self._read_pending(None)
@@ -251,24 +244,6 @@ class Training:
         raise TrainingInterrupted(
             f"stopped in epoch {self.epoch + 1} after step {self._step} of {self.steps_per_epoch}"
         )
-
-    @contextlib.contextmanager
-    def _finishing_steps_on_interrupt(self) -> Iterator[None]:
-        """Ctrl-C waits for the step under way, so that a checkpoint holds whole steps; a second one stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, frame: Any) -> None:
-            if self.was_interrupted:
-                raise KeyboardInterrupt
-            self.was_interrupted = True
-
-        previous = signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
 
     def _notify(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
