@@ -202,6 +202,9 @@ ELEMENTWISE: list[OpCase] = [
     OpCase(ops.contiguous, lambda x: x, elementwise=True, rtol=0),
     OpCase(lambda x: ops.cast(ops.cast(x, "float64"), x.dtype), lambda x: x, [((61,),)], rtol=0, name="cast"),
     OpCase(lambda a, b: ops.add_(ops.clone(a), b), np.add, [((61,), (61,)), ((3, 5), (5,))], name="add_"),
+    OpCase(lambda a, b: ops.add_(ops.clone(a), b, alpha=2.0), lambda a, b: a + 2 * b,
+           [((61,), (61,)), ((67, 1013), (67, 1013))], magnitude=lambda a, b: np.abs(a) + 2 * np.abs(b),
+           differentiable=False, name="add_ unrecorded"),
     OpCase(lambda a, b: ops.sub_(ops.clone(a), b), np.subtract, [((61,), (61,)), ((3, 5), (5,))], name="sub_"),
     OpCase(lambda a, b: ops.mul_(ops.clone(a), b), np.multiply, [((61,), (61,)), ((3, 5), (5,))], name="mul_"),
     OpCase(lambda a, b: ops.div_(ops.clone(a), b), np.divide, [((61,), (61,)), ((3, 5), (5,))],
@@ -257,6 +260,13 @@ VIEW: list[OpCase] = [
     OpCase(lambda x: ops.split(x, [2, 0, 3], 1), lambda x: np.split(x, [2, 2], 1), [((3, 5),)], rtol=0, name="split"),
     OpCase(lambda x: ops.chunk(x, 3), lambda x: [x[:3], x[3:6], x[6:]], [((7, 2),)], rtol=0, name="chunk"),
     OpCase(lambda x: ops.unbind(x, 1), lambda x: tuple(x.swapaxes(0, 1)), [((4, 3),)], rtol=0, name="unbind"),
+    OpCase(ops.gather_rows, lambda x, index: x[index], [((5, 3), (7,)), ((11, 784), (128,)), ((4, 1), (0,))],
+           inputs=with_index, differentiable=False, rtol=0),
+    OpCase(lambda x, index, like: ops.gather_rows_uint8(x, index, 0.5, -1.0, like.array.dtype),
+           lambda x, index, like: 0.5 * x[index] - 1.0, [((5, 3), (7,)), ((11, 784), (128,))], differentiable=False,
+           rtol=0, name="gather_rows_uint8",
+           inputs=lambda random, shape, index: [random.integers(0, 256, shape).astype(np.uint8),
+                                                random.integers(0, shape[0], index), np.zeros(1)]),
     OpCase(ops.tril, np.tril, MATRIX, rtol=0),
     OpCase(lambda x: ops.triu(x, 1), lambda x: np.triu(x, 1), MATRIX, rtol=0, name="triu"),
     OpCase(lambda x: ops.flip(x, (0, -1)), lambda x: np.flip(x, (0, -1)), VOLUME, rtol=0, name="flip"),
@@ -808,4 +818,6 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
 }
 
 # Kernels that no row reaches, forward or backward, with the test that covers each.
-KERNELS_TESTED_ELSEWHERE: dict[str, str] = {}
+KERNELS_TESTED_ELSEWHERE: dict[str, str] = {
+    "transpose": "test_contract.py::test_transpose_kernel",
+}

@@ -181,6 +181,15 @@ def test_kernels_called_from_several_python_threads_agree() -> None:
         assert all(np.array_equal(out, np.maximum(x, 0)) for out in pool.map(relu, range(200)))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (1, 67, 129), (3, 0, 4), (1, 513, 257)], ids=str)
+def test_transpose_kernel(shape: tuple[int, int, int], backend: Backend) -> None:
+    for dtype in (np.float32, np.float64):
+        x = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+        out = np.empty((shape[0], shape[2], shape[1]), dtype)
+        kernels.transpose(x, out)
+        np.testing.assert_array_equal(out, x.swapaxes(1, 2))
+
+
 # ---- what the kernels refuse
 
 

@@ -341,7 +341,7 @@ def test_equal_and_allclose() -> None:
 
 
 def test_printing() -> None:
-    assert repr(minidl.tensor([1.0, -0.5])) == "tensor([ 1. , -0.5])"
+    assert repr(minidl.tensor([1.0, -0.5])) == "tensor([ 1.0000, -0.5000])"
     assert repr(minidl.tensor([1, 2])) == "tensor([1, 2])"
     assert "dtype=minidl.float64" in repr(minidl.ones(1, dtype=minidl.float64))
     assert "requires_grad=True" in repr(minidl.ones(1, requires_grad=True))
