@@ -73,18 +73,20 @@ def print_prediction(prediction: Prediction, classes: Sequence[str], console: Co
 
 
 def print_selftest(results: Iterable[Result], console: Console) -> bool:
-    """One table row per kernel: the worst error per instruction set and number type; True if none failed."""
+    """One table row per kernel: its worst error in float32 and float64 per instruction set; True if none failed."""
     by_kernel: dict[str, list[Result]] = {}
     failures = []
     started = time.perf_counter()
     for result in results:
         by_kernel.setdefault(result.kernel, []).append(result)
         failures += [result] if result.failure else []
-    table = Table("kernel", box=box.SIMPLE_HEAD, pad_edge=False)
-    for result in next(iter(by_kernel.values())):
-        table.add_column(f"{result.isa}\n{result.dtype}", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("kernel", no_wrap=True)
+    for isa in dict.fromkeys(result.isa for row in by_kernel.values() for result in row):
+        table.add_column(f"{isa}\nf32  f64", justify="right")
     for kernel, row in by_kernel.items():
-        table.add_row(kernel, *(f"[red]{r.worst:.0%}[/]" if r.failure else f"{r.worst:.0%}" for r in row))
+        shares = [f"[red]{r.worst:4.0%}[/]" if r.failure else f"{r.worst:4.0%}" for r in row]
+        table.add_row(kernel, *(" ".join(pair) for pair in zip(shares[::2], shares[1::2], strict=True)))
     console.print(table)
     console.print("The worst error of each kernel, in percent of what its rounding allows.")
     for result in failures:
