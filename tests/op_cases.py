@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl import ops
+from minidl import Generator, ops
 from minidl.tensor import Tensor
+from philox import dropout_factors
 
 Shape = tuple[int, ...]
 Array = np.ndarray
@@ -785,7 +786,22 @@ NORMALIZATION: list[OpCase] = [
 ]
 
 # ---- dropout, random
-RANDOM: list[OpCase] = []
+SEED = 7
+
+
+def dropout_with_fixed_seed(x, p):
+    return ops.dropout(x, p, generator=Generator().manual_seed(SEED))
+
+
+def dropout_reference(x: Array, p: float) -> Array:
+    return x * dropout_factors(SEED, 0, x.size, p).reshape(x.shape)
+
+
+RANDOM: list[OpCase] = [
+    OpCase(dropout_with_fixed_seed, dropout_reference, [((129,),), ((3, 257),)], elementwise=True, kwargs={"p": p},
+           rtol=1, name=f"dropout p={p}", reason="the scale is rounded, then the product")
+    for p in (0.1, 0.5)
+]
 
 # fmt: on
 
@@ -796,6 +812,8 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
     "allclose": "test_tensor.py::test_equal_and_allclose",
     "arange": "test_tensor.py::test_arange_and_linspace",
     "as_tensor": "test_tensor.py::test_memory_is_shared_where_it_can_be",
+    "bernoulli": "test_random.py::test_bernoulli_of_probabilities",
+    "bernoulli_": "test_random.py::test_bernoulli_draws_are_words_below_the_threshold",
     "empty": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
     "empty_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
     "equal": "test_tensor.py::test_equal_and_allclose",
@@ -806,18 +824,45 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
     "full_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
     "is_tensor": "test_tensor.py::test_tensor_copies_and_infers_the_dtype",
     "linspace": "test_tensor.py::test_arange_and_linspace",
+    "normal": "test_random.py::test_normal_takes_numbers_and_tensors",
+    "normal_": "test_random.py::test_normal_draws_are_box_muller_of_the_words",
     "one_hot": "test_tensor.py::test_eye_and_one_hot",
     "ones": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
     "ones_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
+    "rand": "test_random.py::test_shapes_dtypes_and_generators_of_new_tensors",
+    "rand_like": "test_random.py::test_like_functions_take_shape_and_dtype",
+    "randint": "test_random.py::test_randint_takes_its_arguments_as_pytorch_does",
+    "randint_like": "test_random.py::test_like_functions_take_shape_and_dtype",
+    "randn": "test_random.py::test_shapes_dtypes_and_generators_of_new_tensors",
+    "randn_like": "test_random.py::test_like_functions_take_shape_and_dtype",
+    "randperm": "test_random.py::test_randperm_of_each_size_is_a_permutation",
     "scatter_": "test_tensor.py::test_scatter_writes_where_the_index_says",
     "setitem": "test_tensor.py::test_setting_items_is_recorded",
     "tensor": "test_tensor.py::test_tensor_copies_and_infers_the_dtype",
     "to_text": "test_tensor.py::test_printing",
+    "uniform_": "test_random.py::test_uniform_draws_are_the_top_bits_of_the_words",
     "zeros": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
     "zeros_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
 }
 
 # Kernels that no row reaches, forward or backward, with the test that covers each.
 KERNELS_TESTED_ELSEWHERE: dict[str, str] = {
+    "adadelta_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "adagrad_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "adam_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "adamax_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "bernoulli": "test_random.py::test_bernoulli_draws_are_words_below_the_threshold",
+    "nadam_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "normal": "test_random.py::test_normal_draws_are_box_muller_of_the_words",
+    "permutation": "test_random.py::test_randperm_of_each_size_is_a_permutation",
+    "radam_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "randint": "test_random.py::test_randint_draws_are_scaled_words",
+    "random_bits": "test_random.py::test_bits_are_the_words_of_philox",
+    "rmsprop_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "scale_gradients": "test_clipping.py::test_clipping_scales_to_the_norm",
+    "sgd_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
+    "squared_norm": "test_clipping.py::test_clipping_scales_to_the_norm",
+    "take_ticket": "test_random.py::test_tickets_count_the_calls",
     "transpose": "test_contract.py::test_transpose_kernel",
+    "uniform": "test_random.py::test_uniform_draws_are_the_top_bits_of_the_words",
 }

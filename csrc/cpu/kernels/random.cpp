@@ -112,15 +112,16 @@ void normal(Stream stream, const int64_t* ticket, T* out, int64_t size, double m
 
 // A Feistel network on pairs (left < columns, right < rows): each round adds a keyed hash of one half to the other.
 struct Feistel {
-  static constexpr int rounds = 12;
+  static constexpr int rounds = 24;
   uint64_t columns, rows;
   uint32_t keys[rounds];
 
   Feistel(const int64_t* ticket, int64_t size) {
-    // Even, so that a round can be an odd permutation; the grid exceeds size by at most two rows.
+    // Even, so that a round can be an odd permutation, and two rows at least, else there are only rotations.
     columns = (uint64_t)::sqrt((double)size);
     columns += 2 - columns % 2;
     rows = ((uint64_t)size + columns - 1) / columns;
+    if (rows < 2) rows = 2;
     uint32_t words[group_words];
     philox_group(ticket, 0, words);
     memcpy(keys, words, sizeof keys);

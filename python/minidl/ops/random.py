@@ -40,7 +40,7 @@ def uniform_(x: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | N
     """Fills x from U[a, b): multiples of (b - a) / 2^24 (float32) or 2^-53 (float64), never b itself."""
     if not a <= b:
         raise ValueError(f"uniform_: a must not exceed b, got {a} and {b}")
-    if x.is_floating_point() and not max(abs(a), abs(b), b - a) <= np.finfo(x.array.dtype).max:
+    if x.is_floating_point() and not max(abs(a), abs(b), b - a) <= float(np.finfo(x.array.dtype).max):
         raise ValueError(f"uniform_: a, b and b - a must be finite in {x.dtype}, got {a} and {b}")
     return _fill(x, "uniform", generator, a, b)
 
