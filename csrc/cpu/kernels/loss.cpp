@@ -133,9 +133,8 @@ void cross_entropy_forward(Stream stream, const T* logits, const int64_t* labels
                          [&](int64_t first, int64_t last) { return cross_entropy.weight_of_rows(first, last); });
   T scale = divisor == 0 ? 0 : (T)(1 / divisor);  // no row counts: no gradient
   // The exponentials make a row worth more than its size.
-  double total = sum_chunks(stream, Chunks(rows, 4 * classes), [&](int64_t first, int64_t last) {
-    return cross_entropy.of_chunk(first, last, scale);
-  });
+  double total = sum_chunks(stream, Chunks(rows, 4 * classes),
+                            [&](int64_t first, int64_t last) { return cross_entropy.of_chunk(first, last, scale); });
   if (reduction != Reduction::none) loss[0] = (T)(total / divisor);
 }
 
