@@ -105,11 +105,17 @@ SIMD_INLINE Vec<T> select(Mask<T> mask, Vec<T> yes, Vec<T> no) {
 // b where either is nan, like the machine's own instruction.
 template <typename T>
 SIMD_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {
-  return select(a < b, a, b);
+  if constexpr (requires { native_min(a.lanes, b.lanes); })
+    return Vec<T>(native_min(a.lanes, b.lanes));
+  else
+    return select(a < b, a, b);
 }
 template <typename T>
 SIMD_INLINE Vec<T> max(Vec<T> a, Vec<T> b) {
-  return select(a > b, a, b);
+  if constexpr (requires { native_max(a.lanes, b.lanes); })
+    return Vec<T>(native_max(a.lanes, b.lanes));
+  else
+    return select(a > b, a, b);
 }
 
 template <typename T>

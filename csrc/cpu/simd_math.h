@@ -54,16 +54,18 @@ SIMD_INLINE Vec<T> expm1_of_remainder(Vec<T> r) {
   return fma(r * r, polynomial(r, MathConstants<T>::exp), r);
 }
 
-// x 2^n in two steps, so that denormal results and 2^n beyond the largest number come out right.
+// x 2^n; in two steps where there is no instruction, so that denormal results and 2^n beyond the largest number come
+// out right.
 template <typename T>
 SIMD_INLINE Vec<T> scale(Vec<T> x, const ExpArgument<T>& argument) {
   using U = UnsignedLike<T>;
+  if constexpr (requires { native_scale(x.lanes, x.lanes); }) return Vec<T>(native_scale(x.lanes, argument.n.lanes));
   Vec<U> half = bitcast<U>(fma(argument.n, Vec<T>(T(0.5)), Vec<T>(MathConstants<T>::round_magic)));
   Vec<U> rest = bitcast<U>(argument.shifted) - half;
   return x * power_of_two<T>(half) * power_of_two<T>(rest);
 }
 
-// e^x. Measured: 0.98, 0.96.
+// e^x. Measured: 0.99, 0.96.
 template <typename T>
 SIMD_INLINE Vec<T> exp(Vec<T> x) {
   using C = MathConstants<T>;
@@ -144,6 +146,15 @@ SIMD_INLINE Vec<T> log1p(Vec<T> x) {
   return copysign(with_limits_of_log(sum, result), x);
 }
 
+// ln(1 + x) for 0 <= x <= 1, with one division. Measured: 1.33, 1.38.
+template <typename T>
+SIMD_INLINE Vec<T> log1p_of_unit(Vec<T> x) {
+  const Vec<T> one(T(1)), zero{};
+  Mask<T> near_one = x < Vec<T>(T(0.41421356237309504880));
+  Vec<T> f = select(near_one, x, Vec<T>(T(0.5)) * (x - one));  // (1 + x) / 2 = 1 + f
+  return log_of_parts(f, select(near_one, zero, one), zero);
+}
+
 // tanh(x): x + x^3 P(x^2) / Q(x^2) for small x, else 1 - 2 / (e^2x + 1); both share the division.
 // Measured: 1.30, 1.25.
 template <typename T>
@@ -182,24 +193,19 @@ SIMD_INLINE NormalTail<T> normal_tail(Vec<T> x) {
   auto argument =
       reduce_exp_argument(minus_half * x * x, minus_half * head * head, minus_half * (x - head) * (x + head));
   Vec<T> bell = scale(one + expm1_of_remainder(argument.remainder), argument);
-  Vec<T> reciprocal = one / (x + Vec<T>(T(5)));
-  Vec<T> t = fma(Vec<T>(T(-10)), reciprocal, one);
+  Vec<T> reciprocal = one / (x + Vec<T>(C::normal_center));
+  Vec<T> t = fma(Vec<T>(-2 * C::normal_center), reciprocal, one);
   return {bell * (polynomial(t, C::normal_tail) * reciprocal), bell * Vec<T>(T(0.39894228040143267794))};
 }
 
-// erf(x) for |x| <= 1.
-template <typename T>
-SIMD_INLINE Vec<T> erf_near_zero(Vec<T> x) {
-  return fma(x, polynomial(x * x, MathConstants<T>::erf), x);
-}
-
-// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. Measured: 1.42, 1.72.
+// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. Measured: 1.23, 1.32.
 template <typename T>
 SIMD_INLINE Vec<T> erf(Vec<T> x) {
   Vec<T> magnitude = abs(x);
   Vec<T> tail = normal_tail(magnitude * Vec<T>(T(1.41421356237309504880))).tail;
   Vec<T> far = copysign(fma(Vec<T>(T(-2)), tail, Vec<T>(T(1))), x);
-  return select(magnitude < Vec<T>(T(1)), erf_near_zero(x), far);
+  Vec<T> near_zero = fma(x, polynomial(x * x, MathConstants<T>::erf), x);
+  return select(magnitude < Vec<T>(T(1)), near_zero, far);
 }
 
 template <typename T>
@@ -207,15 +213,12 @@ struct Normal {
   Vec<T> cdf, density;  // Phi(x), phi(x)
 };
 
-// The standard normal distribution at any x, without cancellation in the left tail.
+// The standard normal distribution at any x, without cancellation in the left tail. Measured: cdf 5.99, 6.64,
+// density 1.96, 2.10.
 template <typename T>
 SIMD_INLINE Normal<T> normal(Vec<T> x) {
-  const Vec<T> half(T(0.5));
-  Vec<T> magnitude = abs(x);
-  auto at = normal_tail(magnitude);
-  Vec<T> far = select(x < Vec<T>{}, at.tail, Vec<T>(T(1)) - at.tail);
-  Vec<T> near_zero = fma(half, erf_near_zero(x * Vec<T>(T(0.70710678118654752440))), half);
-  return {select(magnitude < Vec<T>(T(1)), near_zero, far), at.density};
+  auto at = normal_tail(abs(x));
+  return {select(x < Vec<T>{}, at.tail, Vec<T>(T(1)) - at.tail), at.density};
 }
 
 // e^(b ln|a|) with the signs and limits of C's pow.

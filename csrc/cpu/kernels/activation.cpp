@@ -75,17 +75,30 @@ SIMD_INLINE Vec<T> silu_slope(Vec<T> x) {
 }
 ACTIVATION(silu, function_grain, times_or_zero(x, sigmoid(x)), grad* silu_slope(x))
 
-// ln(1 + e^x) without overflow
+// With e = e^x and p = e (e + 2): tanh(ln(1 + e^x)) = p / (p + 2), without cancellation. It is 1 from x = 40 on.
 template <typename T>
-SIMD_INLINE Vec<T> softplus(Vec<T> x) {
-  return max(x, Vec<T>{}) + log1p(exp(-abs(x)));
+struct MishParts {
+  Vec<T> e, p;
+};
+template <typename T>
+SIMD_INLINE MishParts<T> mish_parts(Vec<T> x) {
+  Vec<T> e = exp(min(constant<T>(40), x));
+  return {e, e * (e + constant<T>(2))};
 }
+template <typename T>
+SIMD_INLINE Vec<T> mish(Vec<T> x) {
+  Vec<T> p = mish_parts(x).p;
+  return times_or_zero(x, p / (p + constant<T>(2)));
+}
+// t + x sigmoid(x) (1 - t^2) = (p + 4 x e (1 + e) / (p + 2)) / (p + 2)
 template <typename T>
 SIMD_INLINE Vec<T> mish_slope(Vec<T> x) {
-  Vec<T> t = tanh(softplus(x));
-  return t + times_or_zero(x, sigmoid(x) * (constant<T>(1) - t * t));
+  auto [e, p] = mish_parts(x);
+  Vec<T> inverse = constant<T>(1) / (p + constant<T>(2));
+  Vec<T> part = e * (constant<T>(4) + constant<T>(4) * e) * inverse;
+  return (p + times_or_zero(min(constant<T>(40), x), part)) * inverse;
 }
-ACTIVATION(mish, function_grain, times_or_zero(x, tanh(softplus(x))), grad* mish_slope(x))
+ACTIVATION(mish, function_grain, mish(x), grad* mish_slope(x))
 
 // x / (1 + |x|); 1 with x's sign where |x| is infinite.
 template <typename T>
@@ -104,7 +117,7 @@ ACTIVATION(softsign, cheap_grain, softsign(x), grad* softsign_slope(x))
 // -ln(1 + e^-x) = min(x, 0) - ln(1 + e^-|x|)
 template <typename T>
 SIMD_INLINE Vec<T> logsigmoid(Vec<T> x) {
-  return min(Vec<T>{}, x) - log1p(exp(-abs(x)));
+  return min(Vec<T>{}, x) - log1p_of_unit(exp(-abs(x)));
 }
 ACTIVATION(logsigmoid, function_grain, logsigmoid(x), grad* sigmoid(-x))
 #undef ACTIVATION
@@ -148,6 +161,12 @@ void celu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int6
   Vec<T> scale((T)alpha);
   auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * exp(v / scale)); };
   map(stream, size, function_grain, grad_x, gradient, x, grad_out);
+}
+
+// ln(1 + e^x) without overflow
+template <typename T>
+SIMD_INLINE Vec<T> softplus(Vec<T> x) {
+  return max(x, Vec<T>{}) + log1p_of_unit(exp(-abs(x)));
 }
 
 template <typename T>

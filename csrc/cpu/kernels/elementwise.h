@@ -18,13 +18,6 @@ SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, In
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
     constexpr int width = Vec<T>::width;
     int64_t i = begin;
-    for (; i + 4 * width <= end; i += 4 * width) {  // four independent chains hide the latency of a polynomial
-      Vec<T> v[4];
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) v[j] = f(load(inputs + i + j * width)...);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) store(out + i + j * width, v[j]);
-    }
     for (; i + width <= end; i += width) store(out + i, f(load(inputs + i)...));
     int rest = (int)(end - i);
     if (rest > 0) store_partial(out + i, f(load_partial(inputs + i, rest)...), rest);

@@ -11,6 +11,10 @@ constexpr int vector_registers = 16;
 
 inline __m256 native_sqrt(__m256 x) { return _mm256_sqrt_ps(x); }
 inline __m256d native_sqrt(__m256d x) { return _mm256_sqrt_pd(x); }
+inline __m256 native_min(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+inline __m256d native_min(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
+inline __m256 native_max(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+inline __m256d native_max(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
 
 inline __m256i first_lanes_32(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -11,6 +11,14 @@ constexpr int vector_registers = 32;
 
 inline __m512 native_sqrt(__m512 x) { return _mm512_maskz_sqrt_ps((__mmask16)-1, x); }
 inline __m512d native_sqrt(__m512d x) { return _mm512_maskz_sqrt_pd((__mmask8)-1, x); }
+inline __m512 native_min(__m512 a, __m512 b) { return _mm512_maskz_min_ps((__mmask16)-1, a, b); }
+inline __m512d native_min(__m512d a, __m512d b) { return _mm512_maskz_min_pd((__mmask8)-1, a, b); }
+inline __m512 native_max(__m512 a, __m512 b) { return _mm512_maskz_max_ps((__mmask16)-1, a, b); }
+inline __m512d native_max(__m512d a, __m512d b) { return _mm512_maskz_max_pd((__mmask8)-1, a, b); }
+
+// x 2^n for whole n, rounded once.
+inline __m512 native_scale(__m512 x, __m512 n) { return _mm512_maskz_scalef_ps((__mmask16)-1, x, n); }
+inline __m512d native_scale(__m512d x, __m512d n) { return _mm512_maskz_scalef_pd((__mmask8)-1, x, n); }
 
 inline __mmask16 first_lanes_32(int count) { return (__mmask16)((1u << count) - 1); }
 inline __mmask8 first_lanes_64(int count) { return (__mmask8)((1u << count) - 1); }
