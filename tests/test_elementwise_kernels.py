@@ -1,0 +1,188 @@
+"""The elementary functions to the last place, pow's limits, every length of edge, and copies of all kinds."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from comparison import assert_bitwise_equal, assert_close
+from minidl import _cpu
+from minidl.backends import Backend
+
+Array = np.ndarray
+DTYPES = [np.float32, np.float64]
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
+
+
+def erf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[np.longdouble])(x)
+
+
+def sigmoid(x: Array) -> Array:
+    return np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
+
+
+# Kernel, the same in NumPy, arguments, and the limits in ulp for float32 and float64: those of simd_math.h, rounded up;
+# math.erf adds its own half in float64.
+FUNCTIONS: list[tuple[str, Callable[[Array], Array], tuple[float, float], float, float]] = [
+    ("exp", np.exp, (-103, 88), 1.0, 1.0),
+    ("expm1", np.expm1, (-20, 20), 2.0, 2.0),
+    ("log", np.log, (1e-6, 1e4), 1.0, 1.0),
+    ("log1p", np.log1p, (-0.999, 1e3), 1.0, 1.0),
+    ("tanh", np.tanh, (-10, 10), 1.5, 1.5),
+    ("sigmoid", sigmoid, (-80, 80), 2.5, 2.5),
+    ("erf", erf, (-4.5, 4.5), 1.5, 2.5),
+]
+each_function = pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case[0])
+
+
+def error_in_ulp(actual: Array, expected: Array) -> Array:
+    """|actual - expected| in units of the last place of expected, in the dtype of actual."""
+    spacing = np.spacing(np.abs(expected).astype(actual.dtype))
+    return np.abs(actual.astype(np.longdouble) - expected) / spacing
+
+
+def run(backend: Backend, kernel: str, x: Array, *scalars: float) -> Array:
+    out = np.full_like(x, 7)
+    getattr(backend.kernels, kernel)(x, out, *scalars)
+    return out
+
+
+def arguments(low: float, high: float, dtype: type) -> Array:
+    """Evenly spread over the range, and again close to 0 and to 1, where cancellation would show."""
+    random = np.random.default_rng(3)
+    near = random.uniform(-0.9, 0.9, 20_000) * 2.0 ** random.integers(-30, 1, 20_000)
+    values = np.concatenate([random.uniform(low, high, 60_000), near, 1 + near])
+    return values[(values > low) & (values < high)].astype(dtype)
+
+
+@each_dtype
+@each_function
+def test_function_is_right_to_the_last_places(case: tuple, dtype: type, backend: Backend) -> None:
+    name, reference, (low, high), float32_limit, float64_limit = case
+    x = arguments(low, high, dtype)
+    out = run(backend, f"{name}_forward", x)
+    worst = error_in_ulp(out, reference(x.astype(np.longdouble))).max()
+    limit = float32_limit if dtype == np.float32 else float64_limit
+    assert worst <= limit, f"{name}: off by {worst:.3f} ulp, allowed are {limit}"
+
+
+@each_dtype
+@each_function
+def test_every_length_gives_the_same_elements(case: tuple, dtype: type, backend: Backend) -> None:
+    name, _, (low, high), _, _ = case
+    x = arguments(low, high, dtype)[:1_000_003]
+    whole = run(backend, f"{name}_forward", x)
+    for size in range(71):
+        guarded = np.full(size + 16, 7, dtype)
+        getattr(backend.kernels, f"{name}_forward")(x[:size].copy(), guarded[:size])
+        assert_bitwise_equal(guarded[:size], whole[:size], f"{name} of {size}")
+        assert (guarded[size:] == 7).all(), f"{name} of {size}: wrote beyond its end"
+
+
+@each_dtype
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_million_elements_do_not_depend_on_the_threads(dtype: type, threads: int, backend: Backend) -> None:
+    x = np.random.default_rng(4).uniform(-5, 5, 1_000_003).astype(dtype)
+    _cpu.set_thread_count(1)
+    alone = run(backend, "gelu_forward", x)
+    _cpu.set_thread_count(threads)
+    assert_bitwise_equal(run(backend, "gelu_forward", x), alone, "gelu")
+
+
+@each_dtype
+def test_functions_keep_the_sign_of_zero(dtype: type, backend: Backend) -> None:
+    for name in ("expm1", "log1p", "tanh", "erf", "softsign", "sqrt"):
+        out = run(backend, f"{name}_forward", np.array([0.0, -0.0], dtype))
+        assert np.signbit(out).tolist() == [False, True], name
+
+
+@each_dtype
+def test_denormal_numbers_are_neither_flushed_nor_lost(dtype: type, backend: Backend) -> None:
+    limits = np.finfo(dtype)
+    tiny = np.array([limits.smallest_subnormal, limits.tiny / 2, limits.tiny / 3], dtype)
+    for name in ("log1p", "tanh"):
+        assert_bitwise_equal(run(backend, f"{name}_forward", tiny), tiny, name)
+    assert error_in_ulp(run(backend, "log_forward", tiny), np.log(tiny.astype(np.longdouble))).max() <= 1
+    below = np.log(tiny.astype(np.longdouble)).astype(dtype)
+    expected = np.exp(below.astype(np.longdouble))
+    assert error_in_ulp(run(backend, "exp_forward", below), expected).max() <= 1.5
+
+
+@each_dtype
+def test_pow_has_the_limits_of_c(dtype: type, backend: Backend) -> None:
+    values = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 16777215.0, 16777216.0, 1e9, 1e30, 1e-30, np.inf]
+    values = np.array([*values, *(-v for v in values), np.nan], dtype)
+    a, b = (np.ascontiguousarray(grid) for grid in np.meshgrid(values, values))
+    out = np.empty_like(a)
+    backend.kernels.power_forward(a, b, out)
+    with np.errstate(all="ignore"):
+        expected = np.power(a.astype(np.float64), b.astype(np.float64)).astype(dtype)
+    assert_close(out, expected.astype(np.float64), 1 if dtype == np.float32 else 4, "pow")
+    zero = expected == 0
+    np.testing.assert_array_equal(np.signbit(out[zero]), np.signbit(expected[zero]))
+
+
+@each_dtype
+def test_extremes_and_clamp_keep_nan(dtype: type, backend: Backend) -> None:
+    nan_first, nan_second = np.array([np.nan, 1, 2], dtype), np.array([0, np.nan, 3], dtype)
+    for kernel, last in (("maximum_forward", 3), ("minimum_forward", 2)):
+        out = np.empty(3, dtype)
+        getattr(backend.kernels, kernel)(nan_first, nan_second, out)
+        np.testing.assert_array_equal(out, np.array([np.nan, np.nan, last], dtype))
+    for kernel in ("clamp_forward", "hardtanh_forward"):
+        np.testing.assert_array_equal(run(backend, kernel, nan_first, -1.0, 1.0), np.array([np.nan, 1, 1], dtype))
+
+
+BROADCASTS = [
+    ((7, 33), (33,)),
+    ((7, 33), (7, 1)),
+    ((7, 33), ()),
+    ((), (7, 33)),
+    ((1, 33), (7, 1)),
+    ((2, 3, 5, 7), (3, 1, 7)),
+    ((2, 1, 5, 1), (3, 1, 7)),
+    ((0, 5), (1, 5)),
+    ((1, 1), (1,)),
+]
+
+
+@each_dtype
+@pytest.mark.parametrize("shapes", BROADCASTS, ids=str)
+def test_binary_kernels_broadcast(shapes: tuple, dtype: type, backend: Backend) -> None:
+    random = np.random.default_rng(5)
+    a, b = (np.asarray(random.uniform(0.5, 2, shape), dtype) for shape in shapes)
+    for kernel, reference in (("add", np.add), ("subtract", np.subtract), ("multiply", np.multiply)):
+        expected = np.asarray(reference(a, b))
+        out = np.empty(expected.shape, dtype)
+        getattr(backend.kernels, f"{kernel}_forward")(a, b, out)
+        assert_bitwise_equal(out, expected, f"{kernel} of {shapes}")
+
+
+@each_dtype
+@pytest.mark.parametrize("shape", [(0, 5), (1, 1), (3, 5), (31, 33), (2, 65, 17), (3, 130, 67)], ids=str)
+def test_copies_and_transposes_are_exact(shape: tuple, dtype: type, backend: Backend) -> None:
+    x = np.random.default_rng(6).standard_normal(shape).astype(dtype)
+    swapped = x.swapaxes(-1, -2)
+    out = np.empty(swapped.shape, dtype)
+    backend.kernels.transpose(x, out)
+    np.testing.assert_array_equal(out, swapped)
+    for view in (swapped, x[..., ::2], x[..., ::-1], x.T):
+        out = np.empty(view.shape, dtype)
+        backend.kernels.copy_strided(view, out)
+        np.testing.assert_array_equal(out, view)
+
+
+@each_dtype
+def test_gathered_rows_outside_the_source_are_nan(dtype: type, backend: Backend) -> None:
+    x = np.arange(15, dtype=dtype).reshape(5, 3)
+    index = np.array([4, -1, 0, 5, 2])
+    out = np.empty((5, 3), dtype)
+    backend.kernels.gather_rows(x, index, out)
+    expected = np.array([x[i] if 0 <= i < 5 else np.full(3, np.nan) for i in index], dtype)
+    np.testing.assert_array_equal(out, expected)
+    pixels = x.astype(np.uint8) * 17
+    backend.kernels.gather_rows_uint8(pixels, index, out, 1 / 255, -0.5)
+    assert_close(out[[0, 2, 4]], pixels[[4, 0, 2]] / 255 - 0.5, 1, "pixels", np.ones((3, 3)))
+    assert np.isnan(out[[1, 3]]).all()
