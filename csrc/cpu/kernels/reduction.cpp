@@ -174,11 +174,13 @@ struct Extreme {
     if (i < size) {
       int count = (int)(size - i);
       Vec<T> v = load_partial(x + i, count);
-      best[1].take(Lanes::is_better(v, best[1].value) & first_lanes<T>(count), v, places);
+      best[0].take(Lanes::is_better(v, best[0].value) & first_lanes<T>(count), v, places);
     }
-    best[0].merge(best[1]);
-    best[2].merge(best[3]);
-    best[0].merge(best[2]);
+    if (size >= 4 * width) {
+      best[0].merge(best[1]);
+      best[2].merge(best[3]);
+      best[0].merge(best[2]);
+    }
     return best[0].over_lanes();
   }
 
