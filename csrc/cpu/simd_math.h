@@ -1,6 +1,7 @@
 // Elementary functions on Vec<float> and Vec<double>; one source for every instruction set, with or without FMA.
-// "Measured" is the largest error in ulp (float, double) over every 997th float and a million doubles against x87 long
-// double, on the worst of baseline, AVX2 and AVX-512; signs of zero, infinities, nan and denormals are right.
+// "Measured" is the largest error in ulp (float, double) found on a sample - at least every 1997th float against libm's
+// double, 500,000 doubles against x87 long double - on the worst of baseline, AVX2 and AVX-512. Signs of zero,
+// infinities, nan and denormals were in it; expm1 rounds a denormal argument to half the resolution.
 #pragma once
 #include "simd.h"
 #include "simd_math_constants.h"
