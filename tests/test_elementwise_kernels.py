@@ -102,7 +102,7 @@ def test_functions_keep_the_sign_of_zero(dtype: type, backend: Backend) -> None:
 def test_denormal_numbers_are_neither_flushed_nor_lost(dtype: type, backend: Backend) -> None:
     limits = np.finfo(dtype)
     tiny = np.array([limits.smallest_subnormal, limits.tiny / 2, limits.tiny / 3], dtype)
-    for name in ("log1p", "tanh"):
+    for name in ("expm1", "log1p", "tanh"):
         assert_bitwise_equal(run(backend, f"{name}_forward", tiny), tiny, name)
     assert error_in_ulp(run(backend, "log_forward", tiny), np.log(tiny.astype(np.longdouble))).max() <= 1
     below = np.log(tiny.astype(np.longdouble)).astype(dtype)

@@ -1,7 +1,7 @@
 // Elementary functions on Vec<float> and Vec<double>; one source for every instruction set, with or without FMA.
 // "Measured" is the largest error in ulp (float, double) found on a sample - at least every 1997th float against libm's
 // double, 500,000 doubles against x87 long double - on the worst of baseline, AVX2 and AVX-512. Signs of zero,
-// infinities, nan and denormals were in it; expm1 rounds a denormal argument to half the resolution.
+// infinities, nan and denormals were in it.
 #pragma once
 #include "simd.h"
 #include "simd_math_constants.h"
@@ -80,10 +80,11 @@ SIMD_INLINE Vec<T> expm1(Vec<T> x) {
   using C = MathConstants<T>;
   using U = UnsignedLike<T>;
   auto argument = reduce_exp_argument(min(Vec<T>(C::exp_max), max(Vec<T>(C::expm1_min), x)));
-  // 2 (2^(n-1) (e^r - 1) + 2^(n-1) - 1/2): 2^n alone may overflow.
+  // 2 (2^(n-1) (e^r - 1) + 2^(n-1) - 1/2): 2^n alone may overflow. Where n is 0, halving would round denormals.
+  Vec<T> of_remainder = expm1_of_remainder(argument.remainder);
   Vec<T> half_scale = power_of_two<T>(bitcast<U>(argument.shifted) - Vec<U>(1));
-  Vec<T> half = fma(half_scale, expm1_of_remainder(argument.remainder), half_scale - Vec<T>(T(0.5)));
-  return copysign(half + half, x);
+  Vec<T> half = fma(half_scale, of_remainder, half_scale - Vec<T>(T(0.5)));
+  return copysign(select(argument.n == Vec<T>{}, of_remainder, half + half), x);
 }
 
 // ln(1 + f) + exponent ln(2) + correction for sqrt(1/2) <= 1 + f <= sqrt(2), by 2 atanh(f / (2 + f)) as in Sun's
