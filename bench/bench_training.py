@@ -3,12 +3,13 @@
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+
+from timing import machine
 
 # Runs in both libraries: what differs is the name of the import. Prints the milliseconds of the median step.
 STEP = """
@@ -41,36 +42,39 @@ for _ in range(steps):
     start = time.perf_counter()
     loss = step()
     times.append(time.perf_counter() - start)
-print(1e3 * statistics.median(times), loss.item())
+print(1e3 * statistics.median(times), 1e3 * min(times), loss.item())
 """
 
 
-def measure(python: str, library: str, batch: int, threads: int, steps: int) -> tuple[float, float]:
-    """Milliseconds of the median step, and the loss after the last one, in a process of its own."""
+def measure(python: str, library: str, batch: int, threads: int, steps: int) -> tuple[float, float, float]:
+    """Milliseconds of the median and of the fastest step, and the loss after the last one, in a process of its own."""
     code = STEP.format(library=library, batch=batch, threads=threads, steps=steps)
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{library} failed in {python}:\n{done.stderr}")
-    milliseconds, loss = done.stdout.split()
-    return float(milliseconds), float(loss)
+    median, fastest, loss = (float(word) for word in done.stdout.split())
+    return median, fastest, loss
 
 
 def compare(torch_python: str, batch: int, threads: int, steps: int, rounds: int) -> dict[str, float]:
-    """Medians over alternating processes, so that a change of the machine's speed meets both alike."""
-    ours, theirs, losses = [], [], []
+    """Alternating processes, so that a change of the machine's speed meets both alike; ratios are taken per round."""
+    ours, theirs = [], []
     for _ in range(rounds):
-        for times, python, library in ((ours, sys.executable, "minidl"), (theirs, torch_python, "torch")):
-            milliseconds, loss = measure(python, library, batch, threads, steps)
-            times.append(milliseconds)
-            losses.append(loss)
-    row = {"batch": batch, "minidl_ms": statistics.median(ours), "torch_ms": statistics.median(theirs)}
-    # Other initial weights, same data and recipe: both must have learnt about as much.
-    return {**row, "ratio": row["torch_ms"] / row["minidl_ms"], "loss_minidl": losses[-2], "loss_torch": losses[-1]}
-
-
-def processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(":")[1].strip() if names else platform.processor()
+        ours.append(measure(sys.executable, "minidl", batch, threads, steps))
+        theirs.append(measure(torch_python, "torch", batch, threads, steps))
+    ratios = [other[0] / own[0] for own, other in zip(ours, theirs, strict=True)]
+    return {
+        "batch": batch,
+        "minidl_ms": statistics.median(own[0] for own in ours),
+        "torch_ms": statistics.median(other[0] for other in theirs),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "ratio_of_fastest": min(other[1] for other in theirs) / min(own[1] for own in ours),
+        # Other initial weights, same data and recipe: both must have learnt about as much.
+        "loss_minidl": ours[-1][2],
+        "loss_torch": theirs[-1][2],
+    }
 
 
 def main() -> None:
@@ -83,17 +87,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file; a folder gets a dated name")
     options = parser.parse_args()
     rows = []
-    print(f"{'batch':>6} {'minidl ms':>10} {'torch ms':>10} {'torch / minidl':>15}")
+    print(f"{'batch':>6} {'minidl ms':>10} {'torch ms':>10} {'torch / minidl':>15} {'range':>13} {'fastest':>8}")
     for batch in options.batch:
         row = compare(options.torch, batch, options.threads, options.steps, options.rounds)
         rows.append(row)
-        print(f"{batch:6d} {row['minidl_ms']:10.3f} {row['torch_ms']:10.3f} {row['ratio']:15.2f}", flush=True)
+        span = f"{row['ratio_min']:.2f} - {row['ratio_max']:.2f}"
+        print(
+            f"{batch:6d} {row['minidl_ms']:10.3f} {row['torch_ms']:10.3f} {row['ratio']:15.2f} {span:>13} "
+            f"{row['ratio_of_fastest']:8.2f}",
+            flush=True,
+        )
     if options.output:
-        machine = {"processor": processor(), "threads": options.threads, "python": platform.python_version()}
-        target = options.output
-        if target.is_dir():
-            target /= f"{date.today()}_training.json"
-        target.write_text(json.dumps({"machine": machine, "rounds": options.rounds, "rows": rows}, indent=2) + "\n")
+        target = options.output / f"{date.today()}_training.json" if options.output.is_dir() else options.output
+        record = {"machine": machine(), "threads": options.threads, "rounds": options.rounds, "rows": rows}
+        target.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
