@@ -197,8 +197,8 @@ def test_a_picture_without_matplotlib_is_refused_or_explained(monkeypatch):
     monkeypatch.setattr(training_run, "can_plot", lambda: False)
     result = call("train", *FAST, "--plot", "curve.png")
     assert result.exit_code == 1
-    assert "pip install 'minidl[plots]'" in result.stderr
-    assert "pip install 'minidl[plots]' gives the picture" in train().stdout
+    assert "pip install matplotlib" in result.stderr
+    assert "pip install matplotlib gives the picture" in train().stdout
     assert plots.can_plot()
 
 

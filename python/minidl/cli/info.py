@@ -13,11 +13,11 @@ import minidl
 from minidl import _cpu, backends
 from minidl.data.images import DATASET_NAMES, SOURCES, find_files
 
-# Package -> the extra that brings it, and what it is for.
+# Package -> what it is for.
 OPTIONAL_PACKAGES = {
-    "matplotlib": ("plots", "learning-curve pictures"),
-    "cupy": ("cuda13", "NVIDIA GPUs"),
-    "sklearn": ("sklearn", "scikit-learn's estimators"),
+    "matplotlib": "learning-curve pictures",
+    "cupy": "arrays on NVIDIA GPUs; this version has no kernels for them",
+    "sklearn": "other learners to compare with",
 }
 DISTRIBUTIONS = {"cupy": "cupy-cuda13x", "sklearn": "scikit-learn"}
 SWITCHES = ("MINIDL_CPU_ISA", "MINIDL_NUM_THREADS", "MINIDL_DATA_DIR")
@@ -25,18 +25,20 @@ SWITCHES = ("MINIDL_CPU_ISA", "MINIDL_NUM_THREADS", "MINIDL_DATA_DIR")
 
 def describe_installation() -> dict[str, str]:
     """Everything that `minidl info` prints, line by line."""
-    has_cuda = importlib.util.find_spec("minidl._cuda") is not None
+    cuda = backends.cuda_module()
     lines = {
         "minidl": minidl.__version__,
         "Python": f"{platform.python_version()}, NumPy {np.__version__}, {platform.system()} {platform.machine()}",
         "instruction sets": f"{', '.join(_cpu.available_isas())} (active: {_cpu.isa()})",
         "threads": str(backends.get_num_threads()),
         "devices": ", ".join(available_devices()),
-        "CUDA build": "yes" if has_cuda else "no (this build has CPU kernels only)",
+        "CUDA build": "none" if cuda is None else f"toolkit {cuda.toolkit}",
+        "CUDA": backends.why_no_cuda() or ", ".join(cuda.device_names()),
     }
-    for package, (extra, purpose) in OPTIONAL_PACKAGES.items():
+    for package, purpose in OPTIONAL_PACKAGES.items():
+        distribution = DISTRIBUTIONS.get(package, package)
         if importlib.util.find_spec(package) is None:
-            lines[package] = f"not installed ({purpose}: pip install 'minidl[{extra}]')"
+            lines[package] = f"not installed ({purpose}: pip install {distribution})"
         else:
             lines[package] = f"{_version(package)} ({purpose})"
     for name in DATASET_NAMES:

@@ -39,7 +39,7 @@ def run(request: Request, console: Console) -> Outcome:
         TrainingInterrupted: Ctrl-C; the message says how to go on.
     """
     if request.plot is not None and not can_plot():
-        raise ImportError("--plot needs matplotlib, which is not installed: pip install 'minidl[plots]'")
+        raise ImportError("--plot needs matplotlib, which is not installed: pip install matplotlib")
     # Before a download, too: nobody wants to wait for that and then learn of a wrong path.
     for path in (request.checkpoint, request.record, request.plot):
         if path not in (None, "-"):

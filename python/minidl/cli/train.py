@@ -154,5 +154,5 @@ def write_results(outcome: Outcome, outputs: Outputs) -> dict[str, str]:
         plot_learning_curve(outcome.history, outputs.plot, title, outcome.test_loss, outcome.test_accuracy)
         told["learning curve"] = str(outputs.plot)
     else:
-        told["learning curve"] = "not drawn; pip install 'minidl[plots]' gives the picture, the record has the figures"
+        told["learning curve"] = "not drawn; pip install matplotlib gives the picture, the record has the figures"
     return told
