@@ -107,11 +107,17 @@ def answer_requests(answer: Callable[[Any], Any]) -> None:
         print(json.dumps(answer(json.loads(line))), flush=True)
 
 
+# OpenBLAS's threads go on spinning for about 0.1 s after a product: whoever is measured next would share its cores with
+# them, and run at half speed.
+PAUSE_SECONDS = 0.2
+
+
 def interleave_workers(workers: dict[str, Worker], request: Any, rounds: int) -> dict[str, Timing]:
-    """Asks each worker in turn for samples, `rounds` times."""
+    """Asks each worker in turn for samples, `rounds` times, after a pause for the other's threads to fall asleep."""
     samples: dict[str, list[float]] = {library: [] for library in workers}
     for _ in range(rounds):
         for library, worker in workers.items():
+            time.sleep(PAUSE_SECONDS)
             samples[library] += worker.ask(request)
     return {library: Timing.of(taken) for library, taken in samples.items()}
 
@@ -159,8 +165,16 @@ def _roof_library() -> ctypes.CDLL:
 
 
 def _in_threads(threads: int, work: Callable[[int], None]) -> float:
-    """Seconds until all threads have done work(thread); ctypes releases the interpreter lock."""
-    members = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+    """Seconds until all threads, each on a core of its own, have done work(thread); ctypes releases the interpreter
+    lock."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+
+    def run(thread: int) -> None:
+        if cores:
+            os.sched_setaffinity(0, {cores[thread % len(cores)]})  # of this thread only
+        work(thread)
+
+    members = [threading.Thread(target=run, args=(i,)) for i in range(threads)]
     begin = time.perf_counter()
     for member in members:
         member.start()

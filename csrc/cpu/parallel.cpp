@@ -2,6 +2,7 @@
 #include "parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <mutex>
@@ -45,6 +46,8 @@ struct Claim {
 struct alignas(64) Worker {
   std::atomic<uint32_t> calls{0};
   std::atomic<bool> is_asleep{false};
+  pthread_t thread;
+  int avoided_cpu = -1;
 
   void wait_for_call(uint32_t seen) {
     for (int spin = 0; spin < spins_before_sleep; ++spin) {
@@ -58,7 +61,22 @@ struct alignas(64) Worker {
 
   void call() {
     calls.fetch_add(1);
-    if (is_asleep.load()) calls.notify_one();
+    if (!is_asleep.load()) return;
+    avoid_this_cpu();
+    calls.notify_one();
+  }
+
+  // The kernel likes to wake a thread on the core of the one that wakes it, where it would wait until the caller has
+  // done all the work by itself, call after call.
+  void avoid_this_cpu() {
+#if defined(__linux__)
+    int cpu = sched_getcpu();
+    cpu_set_t allowed;
+    if (cpu == avoided_cpu || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    CPU_CLR(cpu, &allowed);
+    if (CPU_COUNT(&allowed) > 0) pthread_setaffinity_np(thread, sizeof allowed, &allowed);
+    avoided_cpu = cpu;
+#endif
   }
 };
 
@@ -97,7 +115,11 @@ struct Pool {
 
   void run(int parts, void (*new_body)(void*, int), void* new_context) {
     int helpers = parts - 1 < max_threads ? parts - 1 : max_threads;
-    for (; started < helpers; ++started) std::thread(&Pool::work, this, started).detach();
+    for (; started < helpers; ++started) {
+      std::thread thread(&Pool::work, this, started);
+      workers[started].thread = thread.native_handle();
+      thread.detach();
+    }
     body = new_body;
     context = new_context;
     unfinished.store(parts, std::memory_order_relaxed);
