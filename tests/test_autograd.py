@@ -429,3 +429,26 @@ def test_gradcheck_finds_a_wrong_gradient() -> None:
 def test_gradgradcheck_accepts_composed_functions() -> None:
     a, b = leaf([[1.0, 2.0], [0.5, -1.0]]), leaf([[0.3, 0.4], [0.1, 0.9]])
     assert autograd.gradgradcheck(lambda a, b: (a @ b).sigmoid() / (1 + b * b), (a, b))
+
+
+def test_removing_one_hook_keeps_its_twin() -> None:
+    x = minidl.ones(2, requires_grad=True)
+    calls: list[int] = []
+
+    def hook(grad: minidl.Tensor) -> None:
+        calls.append(1)
+
+    first, _ = x.register_hook(hook), x.register_hook(hook)
+    first.remove()
+    x.sum().backward()
+    assert calls == [1]
+
+
+def test_a_hook_may_take_itself_off() -> None:
+    x = minidl.ones(2, requires_grad=True)
+    for tensor in (x, x * 2):
+        calls: list[int] = []
+        handle = tensor.register_hook(lambda grad: (calls.append(1), handle.remove())[0])
+        tensor.sum().backward(retain_graph=True)
+        tensor.sum().backward()
+        assert calls == [1]

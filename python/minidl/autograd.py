@@ -89,7 +89,7 @@ class Node:
         self.sequence = next(Node._numbers)
         self.saved: tuple[tuple[Tensor, int], ...] = ()  # tensors backward reads, with their versions
         self.output: tuple[Any, Any, list[int], int] | None = None  # array, back end, version counter, version
-        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
         self._name = name
 
     @property
@@ -210,7 +210,7 @@ def run_backward(
             if grad_out is None:
                 continue
             if node.hooks:
-                for hook in node.hooks:
+                for hook in tuple(node.hooks.values()):  # a hook may take itself off
                     grad_out = _replaced(hook(grad_out), grad_out)
             if wanted is not None and id(node) in wanted:
                 found[id(node)] = grad_out
@@ -221,7 +221,7 @@ def run_backward(
                 node.backward, node.saved, node.output, node.edges = None, (), None, ()
         taken: set[int] = {id(grad.array) for grad in grad_outputs}
         for leaf, total in at_leaf.values():
-            for leaf_hook in leaf._hooks or ():
+            for leaf_hook in tuple((leaf._hooks or {}).values()):
                 total = _replaced(leaf_hook(total), total)
             if wanted is None:
                 _accumulate(leaf, total, create_graph, taken)

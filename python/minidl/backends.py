@@ -89,13 +89,6 @@ def why_no_cuda() -> str:
     return str(module.why_unusable())
 
 
-def of_array(array: Any) -> Backend:
-    """The back end whose arrays these are."""
-    if isinstance(array, np.ndarray):
-        return cpu
-    raise TypeError(f"an array must be a numpy.ndarray; got {type(array).__name__}")
-
-
 def set_num_threads(threads: int) -> None:
     """Sets how many threads a CPU kernel may use. Results do not depend on it."""
     _cpu.set_thread_count(threads)

@@ -1,6 +1,6 @@
 """The raw kernels: arrays in, arrays out. ``minidl.kernels.relu_forward(x, out)``; ``help()`` gives each one's maths.
 
-The arrays' type chooses the back end. Shapes, number types and layout are checked; nothing is allocated or recorded.
+They take NumPy arrays. Shapes, number types and layout are checked; nothing is allocated or recorded.
 
 >>> import minidl, numpy as np
 >>> x = np.array([-1.0, 2.0], np.float32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +14,8 @@ from minidl.autograd import Node
 from minidl.backends import Backend
 from minidl.dtypes import Size, device, device as device_type, dtype, from_numpy_dtype, to_numpy_dtype
 from minidl.tensor_methods import TensorMethods
+
+_handle_numbers = itertools.count()
 
 
 class Tensor(TensorMethods):
@@ -37,7 +41,7 @@ class Tensor(TensorMethods):
         self.grad: Tensor | None = None
         self._node: Node | None = None
         self._version: list[int] | None = None  # counts in-place changes; one counter for all views of one memory
-        self._hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
 
     # ---- what it is
 
@@ -143,9 +147,8 @@ class Tensor(TensorMethods):
             raise RuntimeError("register_hook: the tensor does not require a gradient")
         owner: Any = self if self._node is None else self._node
         name = "_hooks" if self._node is None else "hooks"
-        hooks = getattr(owner, name) or []
+        hooks = getattr(owner, name) or {}
         setattr(owner, name, hooks)
-        hooks.append(hook)
         return RemovableHandle(hooks, hook)
 
     def retain_grad(self) -> None:
@@ -253,19 +256,37 @@ class Tensor(TensorMethods):
 
 
 class RemovableHandle:
-    """Takes a hook off again: ``handle.remove()``."""
+    """What registering a hook returns: `remove()` takes the hook out again, and so does leaving a `with` block.
 
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self.hooks, self.hook = hooks, hook
+    >>> from minidl import nn
+    >>> module = nn.Identity()
+    >>> with module.register_forward_hook(lambda module, args, output: output + 1):
+    ...     module(1)
+    2
+    >>> module(1)
+    1
+    """
+
+    def __init__(self, hooks: dict[int, Any], hook: Any, prepend: bool = False) -> None:
+        self._hooks = hooks
+        self.id = next(_handle_numbers)
+        later = {}
+        if prepend:
+            later.update(hooks)
+            hooks.clear()
+        hooks[self.id] = hook
+        hooks.update(later)
 
     def remove(self) -> None:
-        """Takes the hook off."""
-        self.hooks[:] = [h for h in self.hooks if h is not self.hook]
+        """Take the hook out; a second call does nothing."""
+        self._hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.remove()
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minidl.nn.backward_hooks import GradientWatch
 
 if TYPE_CHECKING:
     from minidl.nn.module import Module
-
-_identifiers = itertools.count()
 
 
 class Hook(NamedTuple):
@@ -21,41 +17,6 @@ class Hook(NamedTuple):
     function: Callable[..., Any]
     with_kwargs: bool = False
     always_call: bool = False
-
-
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook out again, and so does leaving a `with` block.
-
-    >>> from minidl import nn
-    >>> module = nn.Identity()
-    >>> with module.register_forward_hook(lambda module, args, output: output + 1):
-    ...     module(1)
-    2
-    >>> module(1)
-    1
-    """
-
-    def __init__(self, hooks: dict[int, Hook], hook: Hook, prepend: bool = False) -> None:
-        self._hooks = hooks
-        self.id = next(_identifiers)
-        later = {}
-        if prepend:
-            later.update(hooks)
-            hooks.clear()
-        hooks[self.id] = hook
-        hooks.update(later)
-
-    def remove(self) -> None:
-        """Take the hook out; a second call does nothing."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.remove()
 
 
 def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from minidl.dtypes import device as device_class, float32, float64, from_numpy_dtype, to_numpy_dtype
 from minidl.nn import state_dict as states
-from minidl.nn.hooks import Hook, RemovableHandle, call_with_hooks
+from minidl.nn.hooks import Hook, call_with_hooks
 from minidl.nn.parameter import Parameter
 from minidl.nn.registry import Registry
 from minidl.nn.state_dict import IncompatibleKeys
-from minidl.tensor import Tensor
+from minidl.tensor import RemovableHandle, Tensor
 
 __all__ = ["Module", "Parameter"]
 
