@@ -3,6 +3,7 @@
 #include "kernels.h"
 #include "parallel.h"
 #include "simd.h"
+#include "traversal.h"
 
 namespace MINIDL_TARGET {
 namespace {
@@ -16,16 +17,12 @@ constexpr int64_t function_grain = 4096;
 template <typename T, typename F, typename... Inputs>
 SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
-    constexpr int width = Vec<T>::width;
-    int64_t i = begin;
-    for (; i + width <= end; i += width) store(out + i, f(load(inputs + i)...));
-    int rest = (int)(end - i);
-    if (rest > 0) store_partial(out + i, f(load_partial(inputs + i, rest)...), rest);
+    for_vectors<T>(begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
   });
 }
 
 // body(row, begin, end, first): the elements [begin, end) of one row of the layout's last dimension, where row is the
-// place of the row's first element in out and first[k] that in operand k. Rows are split only when there are few.
+// place of the row's first element in out and first[k] that in operand k. A chunk of the work may begin and end within a row.
 template <int operands, typename Body>
 SIMD_INLINE void for_rows(Stream stream, int64_t grain, const Strided<operands>& layout, Body body) {
   int last = layout.dims - 1;
