@@ -22,7 +22,7 @@ SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, In
 }
 
 // body(row, begin, end, first): the elements [begin, end) of one row of the layout's last dimension, where row is the
-// place of the row's first element in out and first[k] that in operand k. A chunk of the work may begin and end within a row.
+// place of the row's first element in out and first[k] that in operand k. A chunk may begin and end within a row.
 template <int operands, typename Body>
 SIMD_INLINE void for_rows(Stream stream, int64_t grain, const Strided<operands>& layout, Body body) {
   int last = layout.dims - 1;
