@@ -39,6 +39,7 @@ struct Array {
   bool is_contiguous = true;
   bool is_writeable = true;
   bool is_given = false;
+  void* owner = nullptr;  // the Python object
   // For messages: the kernel, the names of its arguments as one text, and which of them this is.
   const char* kernel = "";
   const char* argument_names = "";

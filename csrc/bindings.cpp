@@ -40,9 +40,9 @@ namespace maths {
 template <typename F, typename D, typename... Arguments>
 void run(const Entry<F, D>& entry, DType dtype, const Arguments&... arguments) {
   if (dtype == DType::float32)
-    submit(active_kernels<float>().*entry.f32, arguments...);
+    submit(entry.name, active_kernels<float>().*entry.f32, arguments...);
   else if (dtype == DType::float64)
-    submit(active_kernels<double>().*entry.f64, arguments...);
+    submit(entry.name, active_kernels<double>().*entry.f64, arguments...);
   else
     throw DTypeError(std::string(entry.name) + "(): arrays must be float32 or float64, got " + dtype_name(dtype));
 }
@@ -671,6 +671,23 @@ void bind_random(py::module_& m) {
 
 using Arrays = std::vector<Array>;
 
+// A group's segments, and the arrays that they lie in.
+template <typename T>
+struct Segments {
+  std::vector<Segment<T>> segments;
+  Arrays arrays;
+  int64_t itemsize = sizeof(T);
+
+  T* pointer(const Array& array) {
+    arrays.push_back(array);
+    return array.pointer<T>(true);
+  }
+  double* counter(const Array& array) {
+    arrays.push_back(array);
+    return array.pointer<double>(true);
+  }
+};
+
 // What the kernels of a group take: one list per role, with one array per parameter. A list of states or counters may
 // be empty: not kept.
 struct Group {
@@ -693,28 +710,28 @@ struct Group {
 
   // Parameters whose gradient is None are left out.
   template <typename T>
-  std::shared_ptr<std::vector<Segment<T>>> segments() {
+  std::shared_ptr<Segments<T>> segments() {
     require_lengths();
-    auto result = std::make_shared<std::vector<Segment<T>>>();
+    auto result = std::make_shared<Segments<T>>();
     for (size_t i = 0; i < params.size(); ++i) {
       Array &param = params[i], &grad = grads[i];
       name_arrays(kernel, "param, grad", param, grad);
       if (!grad.is_given) continue;
       require_same_shape(param, grad);
-      Segment<T> segment{param.pointer<T>(true), grad.pointer<T>(true), {}, {}, param.size()};
+      Segment<T> segment{result->pointer(param), result->pointer(grad), {}, {}, param.size()};
       for (size_t s = 0; s < states.size(); ++s) {
         if (states[s].empty()) continue;
         name_arrays(kernel, "param, state", param, states[s][i]);
         require_same_shape(param, states[s][i]);
-        segment.state[s] = states[s][i].pointer<T>(true);
+        segment.state[s] = result->pointer(states[s][i]);
       }
       for (size_t c = 0; c < counters.size(); ++c) {
         if (counters[c].empty()) continue;
         name_arrays(kernel, "counter", counters[c][i]);
         require_size(counters[c][i], 1);
-        segment.counters[c] = counters[c][i].pointer<double>(true);
+        segment.counters[c] = result->counter(counters[c][i]);
       }
-      result->push_back(segment);
+      result->segments.push_back(segment);
     }
     return result;
   }
@@ -724,7 +741,7 @@ struct Group {
 template <typename F, typename D, typename... Arguments>
 void run_segments(const Entry<F, D>& entry, Group& group, const Arguments&... arguments) {
   auto submit_segments = [&](auto kernel, const auto& segments) {
-    submit(kernel, segments, (int64_t)segments->size(), arguments...);
+    submit(entry.name, kernel, segments, (int64_t)segments->segments.size(), arguments...);
   };
   if (!group.params.empty() && group.params[0].dtype == DType::float64)
     submit_segments(active_kernels<double>().*entry.f64, group.segments<double>());

@@ -65,10 +65,33 @@ void give_back(void* data, SizeClass size_class) {
   free_lists[size_class.index].push_back(data);
 }
 
-// The array's base: gives the memory back when the last view is gone. The capsule's context holds the size.
+// The arena of the step being recorded in this thread.
+thread_local std::shared_ptr<Arena> arena_in_use;
+
+// Where a block returns to: the pool, or its arena.
+struct Origin {
+  size_t bytes;
+  std::shared_ptr<Arena> arena;
+};
+
+// A capsule's context is the size of its block, or, marked by the lowest bit, its Origin.
+constexpr uintptr_t is_origin = 1;
+
+void* take_from_arena(SizeClass size_class) {
+  auto& idle = arena_in_use->idle[size_class.bytes];
+  void* data = idle.empty() ? take(size_class) : idle.back();
+  if (!idle.empty()) idle.pop_back();
+  arena_in_use->handed_out.emplace_back(data, size_class.bytes);
+  return data;
+}
+
+// The array's base: gives the memory back when the last view is gone.
 void capsule_destructor(PyObject* capsule) {
-  auto bytes = (size_t)(uintptr_t)PyCapsule_GetContext(capsule);
-  give_back(PyCapsule_GetPointer(capsule, nullptr), size_class_of(bytes));
+  void* data = PyCapsule_GetPointer(capsule, nullptr);
+  auto context = (uintptr_t)PyCapsule_GetContext(capsule);
+  if (!(context & is_origin)) return give_back(data, size_class_of((size_t)context));
+  std::unique_ptr<Origin> origin((Origin*)(context & ~is_origin));
+  origin->arena->idle[origin->bytes].push_back(data);
 }
 
 py::ssize_t extent_of(PyObject* object) {
@@ -99,13 +122,15 @@ py::object empty_array(py::handle shape, const py::dtype& dtype) {
     }
 
   SizeClass size_class = size_class_of(bytes);
-  void* data = take(size_class);
+  void* data = arena_in_use ? take_from_arena(size_class) : take(size_class);
   auto capsule = py::reinterpret_steal<py::object>(PyCapsule_New(data, nullptr, nullptr));
   if (!capsule) {
     give_back(data, size_class);
     throw py::error_already_set();
   }
-  PyCapsule_SetContext(capsule.ptr(), (void*)(uintptr_t)size_class.bytes);
+  void* context = (void*)(uintptr_t)size_class.bytes;
+  if (arena_in_use) context = (void*)((uintptr_t)new Origin{size_class.bytes, arena_in_use} | is_origin);
+  PyCapsule_SetContext(capsule.ptr(), context);
   PyCapsule_SetDestructor(capsule.ptr(), capsule_destructor);
 
   // NumPy's own constructor: py::array's costs as much again.
@@ -119,6 +144,14 @@ py::object empty_array(py::handle shape, const py::dtype& dtype) {
   numpy.PyArray_SetBaseObject_(array.ptr(), capsule.release().ptr());
   return array;
 }
+
+Arena::~Arena() {
+  for (auto& [bytes, blocks] : idle)
+    for (void* data : blocks) give_back(data, size_class_of(bytes));
+}
+
+std::shared_ptr<Arena> begin_arena() { return arena_in_use = std::make_shared<Arena>(); }
+void end_arena() { arena_in_use.reset(); }
 
 std::pair<size_t, size_t> pooled_bytes() { return {bytes_in_use, bytes_idle}; }
 

@@ -10,6 +10,8 @@
 #include "kernels.h"
 #include "memory_pool.h"
 #include "parallel.h"
+#include "plan.h"
+#include "python_array.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -83,6 +85,19 @@ PYBIND11_MODULE(_cpu, m) {
       },
       "Sets the number of threads that a kernel may use.", "threads"_a);
   m.def("empty", &empty_array, "An uninitialised array in 64-byte aligned, pooled memory.", "shape"_a, "dtype"_a);
+  py::class_<Plan>(m, "Plan", "The kernel calls of one step: traced, recorded, replayed.")
+      .def(py::init<>())
+      .def("begin_trace", &Plan::begin_trace, "Until end(), notes which memory kernel calls use.")
+      .def("begin_recording", &Plan::begin_recording, "Until end(), records kernel calls.", "inputs"_a)
+      .def("end", &Plan::end, "Ends tracing or recording.")
+      .def("replay", &Plan::replay, "Runs the recorded calls with other inputs of the same shapes and layouts.",
+           "inputs"_a)
+      .def("profile", &Plan::profile, "Replays and returns (kernel, shapes, itemsize, seconds) of every call.",
+           "inputs"_a, "repeats"_a)
+      .def(
+          "determines", [](Plan& plan, Array array) { return plan.determines(array); },
+          "Whether the recorded calls determine the array's content.", "array"_a)
+      .def("__len__", &Plan::size);
   m.def("pooled_bytes", &pooled_bytes, "Bytes held by the pool: {in use, idle}.");
   m.def("release_pool", &release_idle_memory, "Returns idle pooled memory to the system.");
 }

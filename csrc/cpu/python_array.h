@@ -44,6 +44,7 @@ inline Array array_from_python(pybind11::handle source) {
   array.is_contiguous = (proxy->flags & npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
   array.is_writeable = (proxy->flags & npy_api::NPY_ARRAY_WRITEABLE_) != 0;
   array.is_given = true;
+  array.owner = source.ptr();
   return array;
 }
 

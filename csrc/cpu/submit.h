@@ -1,10 +1,15 @@
-// The one place where work starts on the CPU: runs the kernel without the interpreter lock.
+// The one place where work starts on the CPU: runs the kernel without the interpreter lock, and records it where a
+// step is being captured.
 #pragma once
 #include <pybind11/pybind11.h>
+
+#include <memory>
+#include <tuple>
 
 #include "array.h"
 #include "kernels.h"
 #include "parallel.h"
+#include "plan.h"
 
 namespace minidl {
 
@@ -16,19 +21,80 @@ Parameter kernel_argument(const Argument& argument) {
     return argument.template pointer<std::remove_pointer_t<Parameter>>(true);
   else if constexpr (std::is_same_v<Argument, AnyLayout>)
     return argument.array.template pointer<std::remove_pointer_t<Parameter>>(false);
-  else if constexpr (requires { argument->data(); })
-    return argument->data();
+  else if constexpr (requires { argument->segments; })
+    return argument->segments.data();
   else
     return argument;
 }
 
+// A call whose arguments are kept: the pointers as they were, what they point to is held by the plan.
+template <typename... Parameters>
+struct KernelCall : Call {
+  void (*kernel)(Stream, Parameters...);
+  std::tuple<Parameters...> parameters;
+  std::shared_ptr<void> segments;  // of an optimizer's step
+
+  void run(Stream stream) const override {
+    std::apply([&](Parameters... p) { kernel(stream, p...); }, parameters);
+  }
+};
+
+// What a plan has to know of one argument: which memory is read, which written, where a pointer stands.
+template <typename Parameter>
+void note_argument(Plan& plan, Call& call, const Array& array) {
+  if (!array.is_given) return;
+  call.shapes.emplace_back(array.shape, array.shape + array.dims);
+  call.itemsize = array.itemsize > call.itemsize ? array.itemsize : call.itemsize;
+  if constexpr (std::is_const_v<std::remove_pointer_t<Parameter>>)
+    plan.note_read(array);
+  else
+    plan.note_write(array);
+}
+template <typename Parameter, typename Argument>
+void note_argument(Plan& plan, Call& call, const Argument& argument) {
+  if constexpr (std::is_same_v<Argument, AnyLayout>) {
+    note_argument<Parameter>(plan, call, argument.array);
+  } else if constexpr (requires { argument->arrays; }) {
+    for (const Array& array : argument->arrays) {
+      plan.note_read(array);
+      plan.note_write(array);
+    }
+    for (const auto& segment : argument->segments) call.shapes.push_back({segment.size});
+    call.itemsize = argument->itemsize;
+  }
+}
+
 template <typename... Parameters, typename... Arguments>
-void submit(void (*kernel)(Stream, Parameters...), const Arguments&... arguments) {
-  auto run = [kernel](Parameters... parameters) {
-    pybind11::gil_scoped_release unlocked;
-    kernel(Stream{thread_count()}, parameters...);
+void record(Plan& plan, const char* name, void (*kernel)(Stream, Parameters...),
+            const std::tuple<Parameters...>& parameters, const Arguments&... arguments) {
+  auto call = std::make_unique<KernelCall<Parameters...>>();
+  call->name = name;
+  call->kernel = kernel;
+  call->parameters = parameters;
+  (note_argument<Parameters>(plan, *call, arguments), ...);
+  if (!plan.is_recording()) return;
+  auto keep = [&](const auto& argument) {
+    if constexpr (requires { argument->arrays; }) call->segments = argument;
   };
-  run(kernel_argument<Parameters>(arguments)...);
+  (keep(arguments), ...);
+  std::apply(
+      [&](auto&... kept) {
+        auto note = [&](auto& value) {
+          if constexpr (std::is_pointer_v<std::remove_reference_t<decltype(value)>>)
+            plan.note_address((const void**)&value);
+        };
+        (note(kept), ...);
+      },
+      call->parameters);
+  plan.append(std::move(call));
+}
+
+template <typename... Parameters, typename... Arguments>
+void submit(const char* name, void (*kernel)(Stream, Parameters...), const Arguments&... arguments) {
+  std::tuple<Parameters...> parameters(kernel_argument<Parameters>(arguments)...);
+  if (Plan* plan = plan_under_way()) record(*plan, name, kernel, parameters, arguments...);
+  pybind11::gil_scoped_release unlocked;
+  std::apply([&](Parameters... p) { kernel(Stream{thread_count()}, p...); }, parameters);
 }
 
 }  // namespace minidl

@@ -17,6 +17,7 @@ from minidl.backends import (
     get_num_threads as get_num_threads,
     set_num_threads as set_num_threads,
 )
+from minidl.capture import capture as capture
 from minidl.dtypes import (
     Size as Size,
     bool_ as bool_,

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from minidl.changes import watch
+
 if TYPE_CHECKING:
     from minidl.tensor import Tensor
 
@@ -236,6 +238,8 @@ def _replaced(answer: Tensor | None, grad: Tensor) -> Tensor:
 
 def _accumulate(leaf: Tensor, grad: Tensor, create_graph: bool, taken: set[int]) -> None:
     """leaf.grad += grad. The first gradient's array is taken over unless someone else may hold it."""
+    if watch.leaves is not None:
+        watch.leaves.note_added(leaf)
     if leaf.grad is not None:
         if create_graph or leaf.grad.requires_grad:
             leaf.grad = leaf.grad + grad

@@ -12,6 +12,7 @@ import numpy as np
 from minidl import autograd, backends
 from minidl.autograd import Node
 from minidl.backends import Backend
+from minidl.changes import setting_changed
 from minidl.dtypes import Size, device, device as device_type, dtype, from_numpy_dtype, to_numpy_dtype
 from minidl.tensor_methods import TensorMethods
 
@@ -119,6 +120,7 @@ class Tensor(TensorMethods):
         if requires_grad and self.array.dtype.kind != "f":
             raise TypeError(f"requires_grad_: only float tensors have gradients, got {self.dtype}")
         self.requires_grad = requires_grad
+        setting_changed()
         return self
 
     def backward(
@@ -140,6 +142,7 @@ class Tensor(TensorMethods):
     def data(self, value: Tensor) -> None:
         self.array = value.array
         self.backend = value.backend
+        setting_changed()
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Calls ``hook(grad)`` when this tensor's gradient is known; what it returns replaces the gradient."""
@@ -270,6 +273,7 @@ class RemovableHandle:
     def __init__(self, hooks: dict[int, Any], hook: Any, prepend: bool = False) -> None:
         self._hooks = hooks
         self.id = next(_handle_numbers)
+        setting_changed()
         later = {}
         if prepend:
             later.update(hooks)
@@ -280,6 +284,7 @@ class RemovableHandle:
     def remove(self) -> None:
         """Take the hook out; a second call does nothing."""
         self._hooks.pop(self.id, None)
+        setting_changed()
 
     def __enter__(self) -> RemovableHandle:
         return self

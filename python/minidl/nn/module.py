@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from minidl.changes import setting_changed, watch
 from minidl.dtypes import device as device_class, float32, float64, from_numpy_dtype, to_numpy_dtype
 from minidl.nn import state_dict as states
 from minidl.nn.hooks import Hook, call_with_hooks
@@ -178,6 +179,8 @@ class Module(Registry):
         """Switch this module and everything below it to training mode, or out of it."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
+        if mode != self.training:
+            setting_changed()
         self.training = mode
         for child in self.children():
             child.train(mode)
@@ -197,6 +200,8 @@ class Module(Registry):
         """Drop the gradients of all parameters, or fill them with zeros."""
         for parameter in self.parameters():
             if set_to_none:
+                if watch.leaves is not None:
+                    watch.leaves.note_cleared(parameter)
                 parameter.grad = None
             elif parameter.grad is not None:
                 parameter.grad = parameter.grad.detach().zero_()

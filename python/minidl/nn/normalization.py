@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minidl import ops
+from minidl.changes import watch
 from minidl.dtypes import int64
 from minidl.nn import init
 from minidl.nn.module import Module
@@ -92,7 +93,11 @@ class BatchNorm1d(Module):
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.array += 1
+            if watch.leaves is not None:
+                watch.leaves.note_counted(self.num_batches_tracked)
             if momentum is None:
+                if watch.leaves is not None:
+                    raise RuntimeError("capture: BatchNorm1d with momentum=None averages over the count of batches")
                 momentum = 1.0 / self.num_batches_tracked.item()
         return ops.batch_norm(
             input,

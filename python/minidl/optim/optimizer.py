@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import enable_grad, no_grad
+from minidl.changes import setting_changed, watch
 from minidl.ops.gradient_clipping import by_kind, changed_in_place, scale_to_norm_, squared_norm
 from minidl.optim.param_group import ParamGroup
 from minidl.tensor import Tensor
@@ -112,6 +113,8 @@ class Optimizer:
         """Drops the gradients, or fills them with zeros."""
         for group in self.param_groups:
             for param in group["params"]:
+                if watch.leaves is not None and (set_to_none or param.grad is None):
+                    watch.leaves.note_cleared(param)
                 if set_to_none or param.grad is None:
                     param.grad = None
                 else:
@@ -136,6 +139,7 @@ class Optimizer:
         merged.require_valid(name)
         self._require_consistent(merged)
         self.param_groups.append(merged)
+        setting_changed()
 
     def _require_parameters(self, params: list[Any]) -> None:
         name = type(self).__name__
@@ -182,6 +186,7 @@ class Optimizer:
         for own, loaded in zip(self.param_groups, groups, strict=True):
             own.update({option: value for option, value in loaded.items() if option != "params"})
         self.state = state
+        setting_changed()
 
     def _loaded(self, param: Tensor, number: int, kept: dict[str, Any]) -> dict[str, Tensor]:
         result = {}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backends import Backend
+from minidl.changes import setting_changed
 
 _float64 = np.dtype(np.float64)
 
@@ -25,6 +26,13 @@ _ranges: dict[str, tuple[float, float, bool]] = {
     "momentum_decay": (0, math.inf, True),
     "max_norm": (0, math.inf, True),
 }
+
+
+def _is_seen_by_replay(option: str, before: Any, value: Any) -> bool:
+    """Whether a recorded step goes on as it should; kernels read beta1 from memory, beta2 is an argument."""
+    if option == "betas" and before is not None:
+        return bool(before[1:] == value[1:])
+    return option != "params" and bool(before == value)
 
 
 class ParamGroup(dict[str, Any]):
@@ -52,9 +60,12 @@ class ParamGroup(dict[str, Any]):
                 array[place] = value
 
     def __setitem__(self, option: str, value: Any) -> None:
+        before = self.get(option)
         super().__setitem__(option, value)
         if option in self._scheduled:
             self._write_schedules()
+        if option not in ("lr", "momentum", "weight_decay") and not _is_seen_by_replay(option, before, value):
+            setting_changed()
 
     def update(self, *args: Any, **options: Any) -> None:
         """Like dict.update."""

@@ -1,0 +1,194 @@
+// Recording and replay of kernel calls, and the check that nothing else had a hand in what they read.
+#include "plan.h"
+
+#include <chrono>
+#include <string>
+
+#include "parallel.h"
+
+namespace py = pybind11;
+
+namespace minidl {
+
+Array array_from_python(py::handle source);
+
+namespace {
+
+thread_local Plan* under_way = nullptr;
+
+struct Extent {
+  uintptr_t begin, end;
+};
+
+// The addresses from an array's first to its last element, whatever its strides.
+Extent extent_of(const Array& array) {
+  auto begin = (uintptr_t)array.data, end = begin + array.itemsize;
+  if (array.size() == 0) return {begin, begin};
+  for (int axis = 0; axis < array.dims; ++axis) {
+    int64_t reach = (array.shape[axis] - 1) * array.strides_bytes[axis];
+    (reach < 0 ? begin : end) += reach;
+  }
+  return {begin, end};
+}
+
+}  // namespace
+
+void AddressSet::erase(uintptr_t begin, uintptr_t end) {
+  auto range = end_of_.lower_bound(begin);
+  if (range != end_of_.begin() && std::prev(range)->second > begin) --range;
+  while (range != end_of_.end() && range->first < end) {
+    auto [first, last] = *range;
+    range = end_of_.erase(range);
+    if (first < begin) end_of_[first] = begin;
+    if (last > end) range = end_of_.emplace(end, last).first;
+  }
+}
+
+void AddressSet::insert(uintptr_t begin, uintptr_t end) {
+  if (begin == end) return;
+  erase(begin, end);
+  auto next = end_of_.find(end);  // neighbours become one range, so that contains() looks at one only
+  if (next != end_of_.end()) {
+    end = next->second;
+    end_of_.erase(next);
+  }
+  auto after = end_of_.lower_bound(begin);
+  if (after != end_of_.begin() && std::prev(after)->second == begin)
+    std::prev(after)->second = end;
+  else
+    end_of_[begin] = end;
+}
+
+bool AddressSet::contains(uintptr_t begin, uintptr_t end) const {
+  if (begin == end) return true;
+  auto after = end_of_.upper_bound(begin);
+  return after != end_of_.begin() && std::prev(after)->second >= end;
+}
+
+Plan* plan_under_way() { return under_way; }
+
+void Plan::begin_trace() {
+  if (under_way) throw std::runtime_error("capture: another step is being captured in this thread");
+  phase_ = Phase::trace;
+  under_way = this;
+}
+
+void Plan::begin_recording(const py::list& inputs) {
+  if (under_way) throw std::runtime_error("capture: another step is being captured in this thread");
+  for (py::handle input : inputs) {
+    Extent extent = extent_of(array_from_python(input));
+    inputs_.push_back({extent.begin, extent.end});
+    written_.insert(extent.begin, extent.end);
+  }
+  arena_ = begin_arena();
+  phase_ = Phase::record;
+  under_way = this;
+}
+
+void Plan::end() {
+  if (phase_ == Phase::record) {
+    end_arena();
+    traced_.clear();
+  }
+  if (under_way == this) under_way = nullptr;
+  phase_ = Phase::idle;
+}
+
+// Memory handed out during the recording holds nothing yet, whatever lay there before.
+void Plan::take_in_new_memory() {
+  if (!arena_) return;
+  for (auto [data, bytes] : arena_->handed_out) {
+    written_.erase((uintptr_t)data, (uintptr_t)data + bytes);
+    in_arena_.insert((uintptr_t)data, (uintptr_t)data + bytes);
+  }
+  arena_->handed_out.clear();
+}
+
+void Plan::hold(const Array& array) {
+  Extent extent = extent_of(array);
+  auto object = py::reinterpret_borrow<py::object>((PyObject*)array.owner);
+  if (phase_ == Phase::trace)
+    traced_.emplace(array.data, std::move(object));
+  else if (!in_arena_.contains(extent.begin, extent.end))
+    held_.emplace(array.data, std::move(object));
+}
+
+bool Plan::determines(const Array& array) {
+  take_in_new_memory();
+  Extent extent = extent_of(array);
+  return written_.contains(extent.begin, extent.end) || lasting_.contains(extent.begin, extent.end);
+}
+
+void Plan::note_read(const Array& array) {
+  if (!array.is_given) return;
+  if (phase_ == Phase::trace) {
+    Extent extent = extent_of(array);
+    lasting_.insert(extent.begin, extent.end);
+    hold(array);
+  } else if (!determines(array)) {
+    throw std::runtime_error(std::string("capture: ") + array.kernel + "() reads " + array.name() + " of shape " +
+                             array.shape_text() + ", which was made during the step by something other than a kernel");
+  } else {
+    hold(array);
+  }
+}
+
+void Plan::note_write(const Array& array) {
+  if (!array.is_given) return;
+  Extent extent = extent_of(array);
+  take_in_new_memory();
+  (phase_ == Phase::trace ? lasting_ : written_).insert(extent.begin, extent.end);
+  hold(array);
+}
+
+void Plan::note_address(const void** where) {
+  auto address = (uintptr_t)*where;
+  for (size_t input = 0; input < inputs_.size(); ++input)
+    if (address >= inputs_[input].begin && address < inputs_[input].end) {
+      moved_.push_back({where, input, (ptrdiff_t)(address - inputs_[input].begin)});
+      return;
+    }
+}
+
+// Shapes and layouts are the caller's business: it asks for the plan of the inputs' signature.
+void Plan::bind(const py::list& inputs) {
+  if (under_way) throw std::runtime_error("capture: a replay cannot be part of another captured step");
+  if (inputs.size() != inputs_.size())
+    throw std::invalid_argument("replay(): the plan takes " + std::to_string(inputs_.size()) + " inputs, got " +
+                                std::to_string(inputs.size()));
+  std::vector<uintptr_t> begins;
+  for (py::handle input : inputs) begins.push_back(extent_of(array_from_python(input)).begin);
+  for (const Moved& moved : moved_) *moved.where = (const void*)(begins[moved.input] + moved.offset);
+}
+
+void Plan::replay(const py::list& inputs) {
+  bind(inputs);
+  py::gil_scoped_release unlocked;
+  Stream stream{thread_count()};
+  for (const auto& call : calls_) call->run(stream);
+}
+
+// [(kernel, shapes, itemsize, seconds)]: the mean of some replays, each call timed by itself.
+py::list Plan::profile(const py::list& inputs, int repeats) {
+  using Clock = std::chrono::steady_clock;
+  bind(inputs);
+  for (const auto& call : calls_) call->seconds = 0;
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    py::gil_scoped_release unlocked;
+    Stream stream{thread_count()};
+    for (const auto& call : calls_) {
+      auto begin = Clock::now();
+      call->run(stream);
+      call->seconds += std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
+    }
+  }
+  py::list rows;
+  for (const auto& call : calls_) {
+    py::list shapes;
+    for (const auto& shape : call->shapes) shapes.append(py::tuple(py::cast(shape)));
+    rows.append(py::make_tuple(call->name, py::tuple(shapes), call->itemsize, call->seconds));
+  }
+  return rows;
+}
+
+}  // namespace minidl

@@ -1,0 +1,89 @@
+// Plan: the kernel calls of one step, recorded as they run and replayed without Python.
+#pragma once
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "array.h"
+#include "memory_pool.h"
+#include "stream.h"
+
+namespace minidl {
+
+// A set of addresses, kept as disjoint ranges.
+class AddressSet {
+ public:
+  void insert(uintptr_t begin, uintptr_t end);
+  void erase(uintptr_t begin, uintptr_t end);
+  bool contains(uintptr_t begin, uintptr_t end) const;
+
+ private:
+  std::map<uintptr_t, uintptr_t> end_of_;
+};
+
+// One kernel call with its arguments, all but the stream.
+struct Call {
+  const char* name = "";
+  std::vector<std::vector<int64_t>> shapes;  // of its arrays, for the profile
+  int64_t itemsize = 0;
+  double seconds = 0;  // of the last profiled replay
+
+  virtual ~Call() = default;
+  virtual void run(Stream stream) const = 0;
+};
+
+class Plan {
+ public:
+  // First pass: runs, and remembers which memory is there from step to step. Second pass: runs and records; the inputs
+  // are the arrays that a replay exchanges for others.
+  void begin_trace();
+  void begin_recording(const pybind11::list& inputs);
+  void end();
+
+  void replay(const pybind11::list& inputs);
+  pybind11::list profile(const pybind11::list& inputs, int repeats);
+  size_t size() const { return calls_.size(); }
+
+  // While a step runs, for every kernel call and each of its arrays.
+  bool is_recording() const { return phase_ == Phase::record; }
+  void note_read(const Array& array);
+  void note_write(const Array& array);
+  void append(std::unique_ptr<Call> call) { calls_.push_back(std::move(call)); }
+  // A pointer among a call's arguments; where it points into an input, a replay moves it.
+  void note_address(const void** where);
+  // Whether the recorded calls, or the inputs, determine what the array holds.
+  bool determines(const Array& array);
+
+ private:
+  enum class Phase { idle, trace, record };
+  struct Range {
+    uintptr_t begin, end;
+  };
+  struct Moved {
+    const void** where;
+    size_t input;
+    ptrdiff_t offset;
+  };
+
+  void take_in_new_memory();
+  void hold(const Array& array);
+  void bind(const pybind11::list& inputs);
+
+  Phase phase_ = Phase::idle;
+  std::vector<std::unique_ptr<Call>> calls_;
+  std::vector<Range> inputs_;
+  std::vector<Moved> moved_;
+  // Arrays by their address: those of the first pass, so that no address is used twice, then those that the calls need.
+  std::map<void*, pybind11::object> traced_, held_;
+  AddressSet lasting_, written_, in_arena_;
+  std::shared_ptr<Arena> arena_;
+};
+
+// The plan that this thread records or traces, or null.
+Plan* plan_under_way();
+
+}  // namespace minidl

@@ -1,0 +1,79 @@
+"""What a captured step depends on beside the memory it reads: settings, and which gradients its leaves hold."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_version = 0
+
+
+def version() -> int:
+    """Differs once a setting that a recorded step cannot see has changed."""
+    return _version
+
+
+def setting_changed() -> None:
+    """To be called when a module's mode, a hook, a parameter's memory or an option that kernels take by value changes:
+    steps recorded before are not replayed any more."""
+    global _version
+    _version += 1
+
+
+class Leaves:
+    """The leaves whose ``.grad`` a step touches: what it must be before the step, and what it is after it."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, tuple[Any, Any]] = {}  # first touched by adding to it: leaf, grad before
+        self._cleared: dict[int, Any] = {}  # first touched by dropping it: whatever was there does not matter
+        self._after: list[tuple[Any, Any]] = []
+        self._counters: list[Any] = []
+
+    def note_added(self, leaf: Any) -> None:
+        """Before something is added to leaf.grad."""
+        if id(leaf) not in self._cleared:
+            self._before.setdefault(id(leaf), (leaf, leaf.grad))
+
+    def note_cleared(self, leaf: Any) -> None:
+        """Before leaf.grad is dropped."""
+        if id(leaf) not in self._before:
+            self._cleared[id(leaf)] = leaf
+
+    def note_counted(self, counter: Any) -> None:
+        """After a tensor without dimensions was counted up by one."""
+        self._counters.append(counter)
+
+    def finish(self) -> None:
+        """After the step."""
+        leaves = [leaf for leaf, _ in self._before.values()] + list(self._cleared.values())
+        self._after = [(leaf, leaf.grad) for leaf in leaves]
+
+    def are_as_before(self) -> bool:
+        """Whether the gradients are those that the recorded step began with."""
+        return all(leaf.grad is grad for leaf, grad in self._before.values())
+
+    def restore(self) -> None:
+        """Gives the leaves the gradients that the recorded step left, whose memory a replay has filled."""
+        for leaf, grad in self._after:
+            leaf.grad = grad
+        for counter in self._counters:
+            counter.array += 1
+
+
+class _Watch(threading.local):
+    leaves: Leaves | None = None
+
+
+watch = _Watch()
+
+
+@contextmanager
+def watched_by(leaves: Leaves) -> Iterator[None]:
+    """Inside it, this thread's changes of gradients are noted."""
+    watch.leaves = leaves
+    try:
+        yield
+    finally:
+        watch.leaves = None

@@ -1,0 +1,172 @@
+"""capture(step): replay equals eager bit by bit, follows what changes between steps, and refuses what it cannot see."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import nn, optim
+
+
+def build(kind: str) -> tuple[nn.Module, Any, Any]:
+    """A model, its optimizer and a scheduler, always with the same weights."""
+    minidl.manual_seed(3)
+    layers: list[nn.Module] = []
+    width = 20
+    for units in (33, 17):
+        layers.append(nn.Linear(width, units))
+        if "batch norm" in kind:
+            layers.append(nn.BatchNorm1d(units))
+        layers.append(nn.ReLU())
+        if "dropout" in kind:
+            layers.append(nn.Dropout(0.3))
+        width = units
+    model = nn.Sequential(*layers, nn.Linear(width, 5))
+    if "sgd" in kind:
+        optimizer: Any = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, max_norm=1.0)
+    else:
+        optimizer = optim.Adam(model.parameters(), lr=0.01, weight_decay=0.01)
+    return model, optimizer, optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=200)
+
+
+def train(kind: str, wraps: bool, steps: int = 100) -> tuple[list[float], dict[str, np.ndarray], Any]:
+    model, optimizer, scheduler = build(kind)
+
+    def step(x: minidl.Tensor, labels: minidl.Tensor) -> minidl.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = minidl.capture(step) if wraps else step
+    random = np.random.default_rng(0)
+    losses = []
+    for number in range(steps):
+        rows = 9 if number % 10 == 9 else 32  # a last batch of its own size
+        x = minidl.tensor(random.standard_normal((rows, 20)).astype(np.float32))
+        labels = minidl.tensor(random.integers(0, 5, rows))
+        losses.append(run(x, labels).item())
+        scheduler.step()
+    state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    return losses, state, run
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd", "batch norm", "dropout", "batch norm, dropout, sgd"])
+def test_replay_equals_eager_bit_by_bit(kind: str) -> None:
+    eager_losses, eager_state, _ = train(kind, wraps=False)
+    losses, state, run = train(kind, wraps=True)
+    assert losses == eager_losses
+    for name, value in eager_state.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    assert len(run.replays) == 2
+    assert all(replay.is_recorded for replay in run.replays.values())
+
+
+def counted_step(model: nn.Module) -> tuple[Any, list[int]]:
+    """A captured sum of the model's output, and how often Python ran it."""
+    calls: list[int] = []
+
+    @minidl.capture
+    def step(x: minidl.Tensor) -> minidl.Tensor:
+        calls.append(1)
+        return model(x).sum()
+
+    return step, calls
+
+
+def test_a_recorded_step_runs_no_python() -> None:
+    step, calls = counted_step(nn.Linear(3, 2))
+    for _ in range(10):
+        step(minidl.ones(4, 3))
+    assert len(calls) == 2
+
+
+def test_each_shape_has_its_own_record() -> None:
+    step, calls = counted_step(nn.Linear(3, 2))
+    for _ in range(5):
+        step(minidl.ones(4, 3))
+        step(minidl.ones(5, 3))
+    assert len(calls) == 4
+
+
+def test_eval_and_hooks_make_it_record_anew() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    step, calls = counted_step(model)
+    x = minidl.ones(4, 3)
+    for _ in range(3):
+        step(x)
+    model.eval()
+    expected = model(x).sum().item()
+    assert [step(x).item() for _ in range(4)] == [expected] * 4
+    assert len(calls) == 4
+    seen: list[float] = []
+    handle = model[0].register_forward_hook(lambda module, args, out: seen.append(1.0))
+    step(x)
+    handle.remove()
+    assert seen == [1.0]
+
+
+def test_numpy_work_inside_a_step_is_refused_by_name() -> None:
+    step = minidl.capture(lambda x: minidl.exp(minidl.Tensor(x.numpy() + 1)))
+    x = minidl.ones(3)
+    step(x)
+    with pytest.raises(RuntimeError, match=r"exp_forward\(\) reads x of shape \(3,\)"):
+        step(x)
+
+
+def test_a_result_made_by_numpy_is_refused() -> None:
+    step = minidl.capture(lambda x: minidl.Tensor(minidl.exp(x).numpy() + 1))
+    x = minidl.ones(3)
+    step(x)
+    with pytest.raises(RuntimeError, match="returns a tensor of shape"):
+        step(x)
+
+
+def test_gradients_accumulate_as_in_eager_mode() -> None:
+    weight = minidl.ones(3, requires_grad=True)
+
+    @minidl.capture
+    def step(x: minidl.Tensor) -> minidl.Tensor:
+        loss = (weight * x).sum()
+        loss.backward()
+        return loss
+
+    for count in range(1, 7):
+        step(minidl.full((3,), 2.0))
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [2.0 * count] * 3
+
+
+def test_gradients_dropped_outside_the_step_come_back() -> None:
+    weight = minidl.ones(3, requires_grad=True)
+
+    @minidl.capture
+    def step(x: minidl.Tensor) -> minidl.Tensor:
+        loss = (weight * x).sum()
+        loss.backward()
+        return loss
+
+    for value in (1.0, 2.0, 3.0, 4.0):
+        weight.grad = None
+        step(minidl.full((3,), value))
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [value] * 3
+
+
+def test_one_memory_passed_twice_is_a_signature_of_its_own() -> None:
+    step = minidl.capture(lambda a, b: minidl.Tensor.sum(a * b))
+    a, b = minidl.full((4,), 2.0), minidl.full((4,), 3.0)
+    for _ in range(3):
+        assert step(a, a).item() == 16
+    for _ in range(3):
+        assert step(a, b).item() == 24
+
+
+def test_an_error_in_the_step_leaves_nothing_behind() -> None:
+    step = minidl.capture(lambda x, y: (x @ y).sum())
+    with pytest.raises(ValueError, match="matmul"):
+        step(minidl.ones(2, 3), minidl.ones(4, 5))
+    assert not step.replays
+    assert step(minidl.ones(2, 3), minidl.ones(3, 5)).item() == 30
