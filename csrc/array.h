@@ -29,6 +29,11 @@ struct DTypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Thrown where a number must be finite and is not; becomes Python's FloatingPointError.
+struct NotFiniteError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct Array {
   void* data = nullptr;  // null: None was passed
   const int64_t* shape = nullptr;

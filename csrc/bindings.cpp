@@ -831,6 +831,8 @@ void bind_kernels(py::module_& m) {
       if (error) std::rethrow_exception(error);
     } catch (const DTypeError& e) {
       PyErr_SetString(PyExc_TypeError, e.what());
+    } catch (const NotFiniteError& e) {
+      PyErr_SetString(PyExc_FloatingPointError, e.what());
     }
   });
   py::list names;

@@ -7,6 +7,7 @@ import pytest
 
 import minidl
 from minidl import nn, optim
+from minidl.capture import require_finite
 
 
 def build(kind: str) -> tuple[nn.Module, Any, Any]:
@@ -60,8 +61,8 @@ def test_replay_equals_eager_bit_by_bit(kind: str) -> None:
     assert losses == eager_losses
     for name, value in eager_state.items():
         np.testing.assert_array_equal(state[name], value, err_msg=name)
-    assert len(run.replays) == 2
-    assert all(replay.is_recorded for replay in run.replays.values())
+    assert len(run.records) == 2
+    assert all(record.is_complete for record in run.records.values())
 
 
 def counted_step(model: nn.Module) -> tuple[Any, list[int]]:
@@ -168,5 +169,71 @@ def test_an_error_in_the_step_leaves_nothing_behind() -> None:
     step = minidl.capture(lambda x, y: (x @ y).sum())
     with pytest.raises(ValueError, match="matmul"):
         step(minidl.ones(2, 3), minidl.ones(4, 5))
-    assert not step.replays
+    assert not step.records
     assert step(minidl.ones(2, 3), minidl.ones(3, 5)).item() == 30
+
+
+def test_without_strict_a_step_that_cannot_be_recorded_goes_on_running() -> None:
+    step = minidl.capture(lambda x: minidl.exp(minidl.Tensor(x.numpy() + 1)), strict=False)
+    for value in (1.0, 2.0, 3.0, 4.0):
+        x = minidl.full((3,), value)
+        assert step(x).tolist() == minidl.exp(x + 1).tolist()
+    assert "exp_forward" in step.failure
+
+
+def test_a_finite_check_stops_a_replay_before_what_follows() -> None:
+    total = minidl.zeros(1)
+
+    @minidl.capture
+    def step(x: minidl.Tensor) -> None:
+        require_finite(x, "x")
+        total.add_(x)
+
+    for value in (1.0, 2.0, 3.0):
+        step(minidl.full((1,), value))
+    with pytest.raises(FloatingPointError, match="x became -inf"):
+        step(minidl.full((1,), -minidl.inf))
+    assert total.item() == 6
+    step(minidl.full((1,), 1.0))
+    assert total.item() == 7
+
+
+def test_tensors_inside_lists_and_dicts_are_inputs() -> None:
+    step = minidl.capture(lambda batch: batch["x"][0] * batch["x"][1])
+    for value in (1.0, 2.0, 3.0, 4.0):
+        assert step({"x": [minidl.full((2,), value), minidl.full((2,), 5.0)]}).tolist() == [5 * value] * 2
+
+
+def test_an_argument_without_hash_is_refused() -> None:
+    step = minidl.capture(lambda x, values: x)
+    with pytest.raises(TypeError, match="unhashable"):
+        step(minidl.ones(2), np.ones(2))
+
+
+def test_many_signatures_stop_being_recorded() -> None:
+    step = minidl.capture(lambda x, factor: x * x * minidl.full((2,), factor))
+    for number in range(20):
+        for _ in range(3):
+            assert step(minidl.full((2,), 2.0), float(number)).tolist() == [4.0 * number] * 2
+    assert len(step.records) == 8
+
+
+def test_temporary_memory_of_a_record_is_not_used_by_others() -> None:
+    step = minidl.capture(lambda x: minidl.exp(minidl.exp(minidl.exp(x))))
+    results = []
+    for value in (0.1, 0.2, 0.3, 0.4):
+        results.append(step(minidl.full((1000,), value)).clone())
+        others = [minidl.full((1000,), -7.0) for _ in range(20)]
+        assert all((other == -7).all().item() for other in others)
+    for value, result in zip((0.1, 0.2, 0.3, 0.4), results, strict=True):
+        np.testing.assert_allclose(result.numpy(), np.exp(np.exp(np.exp(value))), rtol=1e-6)
+
+
+def test_a_result_outlives_its_step() -> None:
+    step = minidl.capture(lambda x: minidl.exp(x))
+    for _ in range(3):
+        result = step(minidl.zeros(1000))
+    del step
+    others = [minidl.zeros(1000) for _ in range(10)]
+    assert (result == 1).all().item()
+    assert len(others) == 10

@@ -86,7 +86,8 @@ PYBIND11_MODULE(_cpu, m) {
       "Sets the number of threads that a kernel may use.", "threads"_a);
   m.def("empty", &empty_array, "An uninitialised array in 64-byte aligned, pooled memory.", "shape"_a, "dtype"_a);
   py::class_<Plan>(m, "Plan", "The kernel calls of one step: traced, recorded, replayed.")
-      .def(py::init<>())
+      .def(py::init<bool>(), "is_strict"_a = true)
+      .def_property_readonly("failure", &Plan::failure, "Why the step could not be recorded; empty if it could.")
       .def("begin_trace", &Plan::begin_trace, "Until end(), notes which memory kernel calls use.")
       .def("begin_recording", &Plan::begin_recording, "Until end(), records kernel calls.", "inputs"_a)
       .def("end", &Plan::end, "Ends tracing or recording.")
@@ -95,9 +96,19 @@ PYBIND11_MODULE(_cpu, m) {
       .def("profile", &Plan::profile, "Replays and returns (kernel, shapes, itemsize, seconds) of every call.",
            "inputs"_a, "repeats"_a)
       .def(
-          "determines", [](Plan& plan, Array array) { return plan.determines(array); },
-          "Whether the recorded calls determine the array's content.", "array"_a)
+          "require_determined", [](Plan& plan, Array array) { plan.require_determined(array); },
+          "Fails unless the recorded calls determine the array's content.", "array"_a)
       .def("__len__", &Plan::size);
+  m.def("signature", &signature, "Shapes, strides, number types and overlaps of some arrays, as one hashable value.",
+        "arrays"_a);
+  m.def(
+      "require_finite",
+      [](Array x, const std::string& name) {
+        name_arrays("require_finite", "x", x);
+        require_given(x);
+        require_finite(x, name);
+      },
+      "FloatingPointError unless every element is finite; in a captured step the check is replayed.", "x"_a, "name"_a);
   m.def("pooled_bytes", &pooled_bytes, "Bytes held by the pool: {in use, idle}.");
   m.def("release_pool", &release_idle_memory, "Returns idle pooled memory to the system.");
 }

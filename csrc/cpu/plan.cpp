@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <chrono>
+#include <cmath>
 #include <string>
 
 #include "parallel.h"
@@ -119,6 +120,17 @@ bool Plan::determines(const Array& array) {
   return written_.contains(extent.begin, extent.end) || lasting_.contains(extent.begin, extent.end);
 }
 
+void Plan::fail(const std::string& reason) {
+  if (is_strict_) throw std::runtime_error(reason);
+  if (failure_.empty()) failure_ = reason;
+}
+
+void Plan::require_determined(const Array& array) {
+  if (!determines(array))
+    fail("capture: the step returns a tensor of shape " + array.shape_text() +
+         " that no kernel wrote; what NumPy computes is not replayed");
+}
+
 void Plan::note_read(const Array& array) {
   if (!array.is_given) return;
   if (phase_ == Phase::trace) {
@@ -126,8 +138,8 @@ void Plan::note_read(const Array& array) {
     lasting_.insert(extent.begin, extent.end);
     hold(array);
   } else if (!determines(array)) {
-    throw std::runtime_error(std::string("capture: ") + array.kernel + "() reads " + array.name() + " of shape " +
-                             array.shape_text() + ", which was made during the step by something other than a kernel");
+    fail(std::string("capture: ") + array.kernel + "() reads " + array.name() + " of shape " + array.shape_text() +
+         ", which was made during the step by something other than a kernel");
   } else {
     hold(array);
   }
@@ -166,6 +178,62 @@ void Plan::replay(const py::list& inputs) {
   py::gil_scoped_release unlocked;
   Stream stream{thread_count()};
   for (const auto& call : calls_) call->run(stream);
+}
+
+namespace {
+
+std::string text_of(double value) { return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf"; }
+
+struct FiniteCheck : Call {
+  const void* data = nullptr;
+  DType dtype = DType::other;
+  int64_t size = 0;
+  std::string subject;
+
+  double value(int64_t i) const {
+    return dtype == DType::float32 ? static_cast<const float*>(data)[i] : static_cast<const double*>(data)[i];
+  }
+  void run(Stream) const override {
+    for (int64_t i = 0; i < size; ++i)
+      if (!std::isfinite(value(i))) throw NotFiniteError(subject + " became " + text_of(value(i)));
+  }
+};
+
+}  // namespace
+
+void require_finite(const Array& x, const std::string& name) {
+  auto check = std::make_unique<FiniteCheck>();
+  check->name = "require_finite";
+  check->dtype = x.dtype;
+  check->data = x.dtype == DType::float32 ? (const void*)x.pointer<const float>(true) : x.pointer<const double>(true);
+  check->size = x.size();
+  check->subject = name;
+  check->run({1});
+  Plan* plan = plan_under_way();
+  if (!plan) return;
+  plan->note_read(x);
+  if (!plan->is_recording()) return;
+  plan->note_address(&check->data);
+  plan->append(std::move(check));
+}
+
+py::bytes signature(const py::list& arrays) {
+  std::vector<int64_t> numbers;
+  std::vector<Extent> extents;
+  for (py::handle object : arrays) {
+    Array array = array_from_python(object);
+    numbers.push_back((int64_t)array.dtype << 32 | array.itemsize << 8 | array.dims);
+    numbers.insert(numbers.end(), array.shape, array.shape + array.dims);
+    numbers.insert(numbers.end(), array.strides_bytes, array.strides_bytes + array.dims);
+    Extent extent = extent_of(array);
+    for (size_t other = 0; other < extents.size(); ++other)
+      if (extent.begin < extents[other].end && extents[other].begin < extent.end) {
+        numbers.push_back(-1 - (int64_t)other);
+        numbers.push_back((int64_t)(extent.begin - extents[other].begin));
+      }
+    extents.push_back(extent);
+  }
+  return py::bytes((const char*)numbers.data(), numbers.size() * sizeof(int64_t));
 }
 
 // [(kernel, shapes, itemsize, seconds)]: the mean of some replays, each call timed by itself.

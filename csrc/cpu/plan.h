@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "array.h"
@@ -38,6 +39,10 @@ struct Call {
 
 class Plan {
  public:
+  // A step that cannot be recorded: a strict plan throws at the place, another one runs on and keeps the reason.
+  explicit Plan(bool is_strict) : is_strict_(is_strict) {}
+  const std::string& failure() const { return failure_; }
+
   // First pass: runs, and remembers which memory is there from step to step. Second pass: runs and records; the inputs
   // are the arrays that a replay exchanges for others.
   void begin_trace();
@@ -55,8 +60,8 @@ class Plan {
   void append(std::unique_ptr<Call> call) { calls_.push_back(std::move(call)); }
   // A pointer among a call's arguments; where it points into an input, a replay moves it.
   void note_address(const void** where);
-  // Whether the recorded calls, or the inputs, determine what the array holds.
-  bool determines(const Array& array);
+  // To be asked for what the step returns: do the recorded calls determine what the array holds?
+  void require_determined(const Array& array);
 
  private:
   enum class Phase { idle, trace, record };
@@ -69,10 +74,15 @@ class Plan {
     ptrdiff_t offset;
   };
 
+  bool determines(const Array& array);
   void take_in_new_memory();
   void hold(const Array& array);
   void bind(const pybind11::list& inputs);
 
+  void fail(const std::string& reason);
+
+  const bool is_strict_;
+  std::string failure_;
   Phase phase_ = Phase::idle;
   std::vector<std::unique_ptr<Call>> calls_;
   std::vector<Range> inputs_;
@@ -85,5 +95,12 @@ class Plan {
 
 // The plan that this thread records or traces, or null.
 Plan* plan_under_way();
+
+// Throws NotFiniteError unless every element is finite, now and in every replay. For the few numbers that decide
+// whether a step may go on.
+void require_finite(const Array& x, const std::string& name);
+
+// What must be equal for a recorded step to take other inputs: shapes, strides, number types, and where they overlap.
+pybind11::bytes signature(const pybind11::list& arrays);
 
 }  // namespace minidl

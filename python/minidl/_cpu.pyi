@@ -6,7 +6,7 @@ import collections.abc
 import enum
 import numpy
 import typing
-__all__: list[str] = ['Activation', 'Plan', 'Reduction', 'absolute_forward', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'add_forward', 'add_scaled', 'affine_forward', 'available_isas', 'batch_norm_backward', 'batch_norm_forward_evaluation', 'batch_norm_forward_training', 'bce_backward', 'bce_forward', 'bce_with_logits_backward', 'bce_with_logits_forward', 'bernoulli', 'celu_backward', 'celu_forward', 'clamp_forward', 'copy_strided', 'cross_entropy_forward', 'divide_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'empty', 'erf_forward', 'exp_forward', 'expm1_forward', 'fill', 'gather_rows', 'gather_rows_uint8', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'hardtanh_backward', 'hardtanh_forward', 'huber_backward', 'huber_forward', 'isa', 'kernel_names', 'l1_backward', 'l1_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_backward_input', 'linear_backward_weight', 'linear_forward', 'log1p_forward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'matmul', 'max_forward', 'maximum_forward', 'min_forward', 'minimum_forward', 'mish_backward', 'mish_forward', 'mse_backward', 'mse_forward', 'multiply_forward', 'nadam_step', 'negative_forward', 'normal', 'permutation', 'pooled_bytes', 'power_forward', 'prelu_backward', 'prelu_forward', 'radam_step', 'randint', 'random_bits', 'reciprocal_forward', 'release_pool', 'relu_backward', 'relu_forward', 'rmsprop_step', 'rsqrt_forward', 'scale_gradients', 'selu_backward', 'selu_forward', 'set_isa', 'set_thread_count', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'silu_backward', 'silu_forward', 'smooth_l1_backward', 'smooth_l1_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softsign_backward', 'softsign_forward', 'sqrt_forward', 'square_forward', 'squared_norm', 'subtract_forward', 'sum_forward', 'take_ticket', 'tanh_backward', 'tanh_forward', 'thread_count', 'transpose', 'uniform', 'var_forward', 'where_forward']
+__all__: list[str] = ['Activation', 'Plan', 'Reduction', 'absolute_forward', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'add_forward', 'add_scaled', 'affine_forward', 'available_isas', 'batch_norm_backward', 'batch_norm_forward_evaluation', 'batch_norm_forward_training', 'bce_backward', 'bce_forward', 'bce_with_logits_backward', 'bce_with_logits_forward', 'bernoulli', 'celu_backward', 'celu_forward', 'clamp_forward', 'copy_strided', 'cross_entropy_forward', 'divide_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'empty', 'erf_forward', 'exp_forward', 'expm1_forward', 'fill', 'gather_rows', 'gather_rows_uint8', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'hardtanh_backward', 'hardtanh_forward', 'huber_backward', 'huber_forward', 'isa', 'kernel_names', 'l1_backward', 'l1_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_backward_input', 'linear_backward_weight', 'linear_forward', 'log1p_forward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'matmul', 'max_forward', 'maximum_forward', 'min_forward', 'minimum_forward', 'mish_backward', 'mish_forward', 'mse_backward', 'mse_forward', 'multiply_forward', 'nadam_step', 'negative_forward', 'normal', 'permutation', 'pooled_bytes', 'power_forward', 'prelu_backward', 'prelu_forward', 'radam_step', 'randint', 'random_bits', 'reciprocal_forward', 'release_pool', 'relu_backward', 'relu_forward', 'require_finite', 'rmsprop_step', 'rsqrt_forward', 'scale_gradients', 'selu_backward', 'selu_forward', 'set_isa', 'set_thread_count', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'signature', 'silu_backward', 'silu_forward', 'smooth_l1_backward', 'smooth_l1_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softsign_backward', 'softsign_forward', 'sqrt_forward', 'square_forward', 'squared_norm', 'subtract_forward', 'sum_forward', 'take_ticket', 'tanh_backward', 'tanh_forward', 'thread_count', 'transpose', 'uniform', 'var_forward', 'where_forward']
 class Activation(enum.IntEnum):
     """
     What linear_forward applies to its result.
@@ -36,7 +36,7 @@ class Plan:
     """
     The kernel calls of one step: traced, recorded, replayed.
     """
-    def __init__(self) -> None:
+    def __init__(self, is_strict: bool = True) -> None:
         ...
     def __len__(self) -> int:
         ...
@@ -47,10 +47,6 @@ class Plan:
     def begin_trace(self) -> None:
         """
         Until end(), notes which memory kernel calls use.
-        """
-    def determines(self, array: numpy.ndarray | None) -> bool:
-        """
-        Whether the recorded calls determine the array's content.
         """
     def end(self) -> None:
         """
@@ -63,6 +59,15 @@ class Plan:
     def replay(self, inputs: list) -> None:
         """
         Runs the recorded calls with other inputs of the same shapes and layouts.
+        """
+    def require_determined(self, array: numpy.ndarray | None) -> None:
+        """
+        Fails unless the recorded calls determine the array's content.
+        """
+    @property
+    def failure(self) -> str:
+        """
+        Why the step could not be recorded; empty if it could.
         """
 def absolute_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
@@ -400,6 +405,10 @@ def relu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = max(x, 0); nan stays nan
     """
+def require_finite(x: numpy.ndarray | None, name: str) -> None:
+    """
+    FloatingPointError unless every element is finite; in a captured step the check is replayed.
+    """
 def rmsprop_step(params: collections.abc.Sequence[numpy.ndarray | None], grads: collections.abc.Sequence[numpy.ndarray | None], states: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], counters: collections.abc.Sequence[collections.abc.Sequence[numpy.ndarray | None]], schedule: numpy.ndarray | None, alpha: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, maximize: bool) -> None:
     """
     s = alpha s + (1 - alpha) g^2; d = g / (sqrt(s - a^2) + eps); b = momentum * b + d; w -= lr * b; state: s, b (without it w -= lr * d), the mean a of g (without it 0)
@@ -439,6 +448,10 @@ def sigmoid_backward(out: numpy.ndarray | None, grad_out: numpy.ndarray | None, 
 def sigmoid_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = 1 / (1 + e^-x)
+    """
+def signature(arrays: list) -> bytes:
+    """
+    Shapes, strides, number types and overlaps of some arrays, as one hashable value.
     """
 def silu_backward(x: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None) -> None:
     """

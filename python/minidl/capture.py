@@ -10,97 +10,103 @@ from minidl import autograd, backends, changes
 from minidl.tensor import Tensor
 
 # Every signature keeps its memory; a step that is called with ever new numbers would fill the machine.
-MAX_PLANS = 8
+MAX_RECORDS = 8
 
 
-class _Replay:
-    """The plan of one signature: its kernel calls, what it returned and the gradients that it left behind."""
+class Record:
+    """The plan of one signature: its kernel calls, what the step returned and the gradients that it left behind."""
 
-    def __init__(self) -> None:
-        self.plan = backends.cpu.kernels.Plan()
+    def __init__(self, is_strict: bool) -> None:
+        self.plan = backends.cpu.kernels.Plan(is_strict)
         self.version = changes.version()
         self.result: Any = None
+        self.leaves = changes.Leaves()
         self.has_run = False
+        self.is_complete = False
         self.has_failed = False
-        self.is_recorded = False
-        self.leaves: changes.Leaves = changes.Leaves()
 
     def run(self, step: Callable[..., Any], args: tuple[Any, ...], inputs: list[Any]) -> Any:
         """Traces the first time, records the second time, replays from then on."""
-        if self.is_recorded:
-            if not self.leaves.are_as_before():
-                return _without_history(step(*args))
-            self.plan.replay(inputs)
-            self.leaves.restore()
-            return self.result
-        is_second, self.has_run = self.has_run, True
+        if self.is_complete:
+            return self._replay(step, args, inputs)
+        if self.plan.failure:
+            return _without_history(step(*args))
         self.has_failed = True
+        is_second, self.has_run = self.has_run, True
         leaves = changes.Leaves()
-        self.plan.begin_recording(inputs) if is_second else self.plan.begin_trace()
+        if is_second:
+            self.plan.begin_recording(inputs)
+        else:
+            self.plan.begin_trace()
         try:
             with changes.watched_by(leaves):
                 self.result = _without_history(step(*args))
         finally:
             self.plan.end()
         if is_second:
+            for tensor in _tensors_in(self.result):
+                self.plan.require_determined(tensor.array)
             leaves.finish()
-            for tensor in _tensors(self.result):
-                if not self.plan.determines(tensor.array):
-                    raise RuntimeError(
-                        f"capture: the step returns a tensor of shape {tuple(tensor.shape)} that no kernel wrote; "
-                        "NumPy's work is not replayed"
-                    )
-            self.leaves, self.is_recorded = leaves, True
+            self.leaves, self.is_complete = leaves, not self.plan.failure
         self.has_failed = False
         return self.result
 
-
-def _tensors(result: Any) -> list[Tensor]:
-    if isinstance(result, Tensor):
-        return [result]
-    if isinstance(result, dict):
-        result = list(result.values())
-    return [x for item in result for x in _tensors(item)] if isinstance(result, list | tuple) else []
-
-
-def _without_history(result: Any) -> Any:
-    if isinstance(result, Tensor):
-        return result.detach()
-    if isinstance(result, dict):
-        return {key: _without_history(x) for key, x in result.items()}
-    return type(result)(_without_history(x) for x in result) if type(result) in (list, tuple) else result
+    def _replay(self, step: Callable[..., Any], args: tuple[Any, ...], inputs: list[Any]) -> Any:
+        if not self.leaves.are_as_before():
+            return _without_history(step(*args))
+        self.plan.replay(inputs)
+        self.leaves.restore()
+        return self.result
 
 
-def _signature(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What must be equal for a recorded step to be replayed: layouts of tensors, which of them are the same memory, and
-    all other arguments."""
-    seen: dict[int, int] = {}
-    parts: list[Any] = [autograd.is_grad_enabled()]
-    for arg in args:
-        if isinstance(arg, Tensor):
-            array = arg.array
-            place = seen.setdefault(array.ctypes.data if len(args) > 1 else 0, len(seen))
-            parts.append((array.shape, array.strides, array.dtype.char, arg.requires_grad, place))
-        else:
-            parts.append(arg)
-    return tuple(parts)
+class CapturedStep:
+    """What ``capture`` returns: call it like the step."""
+
+    def __init__(self, step: Callable[..., Any], strict: bool) -> None:
+        functools.update_wrapper(self, step)
+        self.step = step
+        self.strict = strict
+        self.records: dict[tuple[Any, ...], Record] = {}
+
+    @property
+    def failure(self) -> str:
+        """Why the step is not replayed, for one that was captured with ``strict=False``; empty where it is."""
+        return next((record.plan.failure for record in self.records.values() if record.plan.failure), "")
+
+    def __call__(self, *args: Any) -> Any:
+        tensors: list[Tensor] = []
+        signature: list[Any] = [autograd.is_grad_enabled()]
+        _describe(args, tensors, signature)
+        inputs = [tensor.array for tensor in tensors]
+        key = (backends.cpu.kernels.signature(inputs), *signature)
+        record = self.records.get(key)
+        if record is None or record.version != changes.version():
+            if record is None and len(self.records) >= MAX_RECORDS:
+                return _without_history(self.step(*args))
+            record = self.records[key] = Record(self.strict)
+        try:
+            return record.run(self.step, args, inputs)
+        finally:
+            if record.has_failed:
+                del self.records[key]
 
 
-def capture(step: Callable[..., Any]) -> Callable[..., Any]:
+def capture(step: Callable[..., Any], *, strict: bool = True) -> CapturedStep:
     """``step`` as a function that Python runs twice and that is then replayed, kernel after kernel, by C++.
 
     The first call runs, the second runs and records, later calls replay the record with the tensors that they are
     given: the same numbers, bit for bit, without the time that Python takes. Each signature - shapes, layouts and
     number types of the tensors, values of all other arguments - has a record of its own, at most 8, beyond which the
-    step just runs; so does a step whose gradients are not where the recorded one found them. What the
-    step returns is overwritten by the next call with the same signature, and carries no history: call backward inside.
+    step just runs; so does a step whose gradients are not where the recorded one found them. What the step returns is
+    overwritten by the next call with the same signature, and carries no history: call backward inside.
 
     Learning rates, momentum, weight decay, step counts and random numbers go on from call to call. A change of mode
     (``train()``, ``eval()``), of hooks or of other options makes the step be recorded anew. What it does in Python -
     print, count, step a scheduler - is not replayed: keep that outside.
 
     Raises RuntimeError where a kernel reads, or the step returns, what NumPy computed during the step, which a replay
-    would not repeat; the message names the kernel.
+    would not repeat; the message names the kernel. With ``strict=False`` such a step just runs, time after time, and
+    ``failure`` of the result says why. TypeError for an argument that has no hash.
 
     >>> import minidl
     >>> from minidl import nn, optim
@@ -118,22 +124,42 @@ def capture(step: Callable[..., Any]) -> Callable[..., Any]:
     >>> losses[-1] < losses[0]
     True
     """
-    replays: dict[tuple[Any, ...], _Replay] = {}
+    return CapturedStep(step, strict)
 
-    @functools.wraps(step)
-    def captured(*args: Any) -> Any:
-        signature = _signature(args)
-        replay = replays.get(signature)
-        if replay is None or replay.version != changes.version():
-            if replay is None and len(replays) >= MAX_PLANS:
-                return _without_history(step(*args))
-            replay = replays[signature] = _Replay()
-        inputs = [arg.array for arg in args if isinstance(arg, Tensor)]
-        try:
-            return replay.run(step, args, inputs)
-        finally:
-            if replay.has_failed:
-                del replays[signature]
 
-    captured.replays = replays  # type: ignore[attr-defined]
-    return captured
+def require_finite(x: Tensor, name: str) -> None:
+    """FloatingPointError, "name became nan", unless x is finite. A captured step checks again in every replay, and what
+    follows in the step is not run then."""
+    x.backend.kernels.require_finite(x.backend.contiguous(x.array), name)
+
+
+def _describe(value: Any, tensors: list[Tensor], signature: list[Any]) -> None:
+    """Adds the tensors in an argument to ``tensors`` and all else that it says to ``signature``."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        signature.append(value.requires_grad)
+    elif isinstance(value, list | tuple):
+        signature.append((type(value), len(value)))
+        for item in value:
+            _describe(item, tensors, signature)
+    elif isinstance(value, dict):
+        signature.append((type(value), *value))
+        for item in value.values():
+            _describe(item, tensors, signature)
+    else:
+        hash(value)
+        signature.append((type(value), value))
+
+
+def _tensors_in(result: Any) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    _describe(result, tensors, [])
+    return tensors
+
+
+def _without_history(result: Any) -> Any:
+    if isinstance(result, Tensor):
+        return result.detach()
+    if isinstance(result, dict):
+        return {key: _without_history(x) for key, x in result.items()}
+    return type(result)(_without_history(x) for x in result) if type(result) in (list, tuple) else result
