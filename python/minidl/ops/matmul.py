@@ -228,24 +228,26 @@ def _fused_linear_grads(
     x: Tensor, weight: Tensor, grad_out: Tensor, wants: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The same by the fused kernels: two calls, no temporary arrays."""
-    backend, (out_features, in_features) = x.backend, weight.array.shape
-    rows = math.prod(x.array.shape[:-1])
-    grad = backend.contiguous(grad_out.array).reshape(rows, out_features)
-    raw = grad.dtype
+    backend, kernels, inputs, weights = x.backend, x.backend.kernels, x.array, weight.array
+    grad = _as_matrix(backend, grad_out.array)
     grad_x = grad_weight = grad_bias = None
     if wants[0]:
-        grad_x = backend.empty(x.array.shape, raw)
-        weights = backend.contiguous(weight.array)
-        backend.kernels.linear_backward_input(grad, weights, grad_x.reshape(rows, in_features))
+        grad_x = Tensor(backend.empty(inputs.shape, grad.dtype), backend)
+        kernels.linear_backward_input(grad, backend.contiguous(weights), _as_matrix(backend, grad_x.array))
     if wants[1]:
-        grad_weight = backend.empty(weight.array.shape, raw)
-        grad_bias = backend.empty((out_features,), raw) if wants[2] else None
-        inputs = backend.contiguous(x.array).reshape(rows, in_features)
-        backend.kernels.linear_backward_weight(grad, inputs, grad_weight, grad_bias)
+        grad_weight = Tensor(backend.empty(weights.shape, grad.dtype), backend)
+        of_bias = backend.empty(weights.shape[:1], grad.dtype) if wants[2] else None
+        kernels.linear_backward_weight(grad, _as_matrix(backend, inputs), grad_weight.array, of_bias)
+        grad_bias = Tensor(of_bias, backend) if wants[2] else None
     elif wants[2]:
-        grad_bias = sum_op(Tensor(grad, backend), 0).array
-    first, second, third = [Tensor(g, backend) if g is not None else None for g in (grad_x, grad_weight, grad_bias)]
-    return first, second, third
+        grad_bias = sum_op(Tensor(grad, backend), 0)
+    return grad_x, grad_weight, grad_bias
+
+
+def _as_matrix(backend: Backend, array: Any) -> Any:
+    """All but the last dimension below each other, contiguous."""
+    array = backend.contiguous(array)
+    return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -261,18 +263,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     >>> minidl.ops.linear(minidl.tensor([[2.0, 1.0], [1.0, 2.0]]), weight, bias, activation="relu").tolist()
     [[1.5], [0.0]]
     """
-    _check_linear(x, weight, bias, activation)
-    backend, array = x.backend, x.array
-    out_features, in_features = weight.array.shape
-    out = backend.empty((*array.shape[:-1], out_features), array.dtype)
-    rows = math.prod(array.shape[:-1])
-    backend.kernels.linear_forward(
-        backend.contiguous(array).reshape(rows, in_features),
-        backend.contiguous(weight.array),
-        backend.contiguous(bias.array) if bias is not None else None,
-        out.reshape(rows, out_features),
-        getattr(backend.kernels.Activation, activation or "none"),
-    )
+    backend, array, weights = x.backend, x.array, weight.array
+    try:
+        out = backend.empty(array.shape[:-1] + weights.shape[:1], array.dtype)
+        backend.kernels.linear_forward(
+            _as_matrix(backend, array),
+            backend.contiguous(weights),
+            None if bias is None else backend.contiguous(bias.array),
+            _as_matrix(backend, out),
+            backend.kernels.Activation[activation or "none"],
+        )
+    except (TypeError, ValueError, KeyError):
+        _check_linear(x, weight, bias, activation)  # says more than the kernel can
+        raise
     wants = (x.requires_grad, weight.requires_grad, bias is not None and bias.requires_grad)
 
     def backward(grad_out: Tensor, result: Tensor | None = None) -> tuple[Tensor | None, ...]:
