@@ -341,16 +341,20 @@ void bind_matmul(py::module_& m) {
       maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = Activation::none);
   m.def(
       "linear_backward_input",
-      [](Array grad_out, Array weight, Array grad_x) {
-        ARRAYS(linear_backward_input, grad_out, weight, grad_x);
+      [](Array grad_out, Array weight, Array grad_x, Array saved, Activation activation) {
+        ARRAYS(linear_backward_input, grad_out, weight, grad_x, saved);
         require_dims(grad_out, 2);
         require_dims(weight, 2);
         require_shape(weight, {grad_out[1], weight[1]});
         require_given(grad_x);
         require_shape(grad_x, {grad_out[0], weight[1]});
-        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, grad_x, grad_out[0], weight[1], weight[0]);
+        if (activation != Activation::none) require_given(saved);
+        require_shape(saved, {grad_out[0], weight[1]});
+        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, saved, grad_x, grad_out[0], weight[1],
+            weight[0], activation);
       },
-      maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a);
+      maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a, "saved"_a = py::none(),
+      "activation"_a = Activation::none);
   m.def(
       "linear_backward_weight",
       [](Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {

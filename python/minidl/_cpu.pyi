@@ -269,9 +269,9 @@ def leaky_relu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None, negat
     """
     out = x > 0 ? x : negative_slope * x
     """
-def linear_backward_input(grad_out: numpy.ndarray | None, weight: numpy.ndarray | None, grad_x: numpy.ndarray | None) -> None:
+def linear_backward_input(grad_out: numpy.ndarray | None, weight: numpy.ndarray | None, grad_x: numpy.ndarray | None, saved: numpy.ndarray | None = None, activation: Activation = Activation.none) -> None:
     """
-    grad_x = grad_out weight
+    grad_x = grad_out weight, times the derivative of the activation that gave saved; saved is the layer's input x, null only without an activation
     """
 def linear_backward_weight(grad_out: numpy.ndarray | None, x: numpy.ndarray | None, grad_weight: numpy.ndarray | None, grad_bias: numpy.ndarray | None, accumulate: bool = False) -> None:
     """

@@ -1,4 +1,5 @@
 // Activations, forward and backward, element by element.
+#include "activation_gradient.h"
 #include "elementwise.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -29,9 +30,9 @@ constexpr double sqrt_2_over_pi = 0.79788456080286535588;
   }
 
 // relu, sigmoid and tanh save their output: there, x is out.
-ACTIVATION(relu, cheap_grain, max(Vec<T>{}, x), select(x > Vec<T>{}, grad, Vec<T>{}))
-ACTIVATION(sigmoid, function_grain, sigmoid(x), grad * x * (constant<T>(1) - x))
-ACTIVATION(tanh, function_grain, tanh(x), grad*(constant<T>(1) - x * x))
+ACTIVATION(relu, cheap_grain, max(Vec<T>{}, x), relu_gradient(x, grad))
+ACTIVATION(sigmoid, function_grain, sigmoid(x), sigmoid_gradient(x, grad))
+ACTIVATION(tanh, function_grain, tanh(x), tanh_gradient(x, grad))
 
 template <typename T>
 SIMD_INLINE Vec<T> selu(Vec<T> x) {

@@ -39,6 +39,13 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
 }
 
+# From the activation's output.
+DERIVATIVES: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda out: np.where(out > 0, 1.0, 0.0),
+    "sigmoid": lambda out: out * (1 - out),
+    "tanh": lambda out: 1 - out * out,
+}
+
 
 def _linear_forward(inputs: Inputs) -> Iterator[Call]:
     for name, activation in ACTIVATIONS.items():
@@ -54,8 +61,12 @@ def _linear_backward_input(inputs: Inputs) -> Iterator[Call]:
     for rows, in_features, out_features in ((37, 67, 41), (1, 5, 10)):
         grad_out, weight = inputs.normal(rows, out_features), inputs.normal(out_features, in_features)
         grad_x = inputs.out(rows, in_features)
-        scale = np.abs(wide(grad_out)) @ np.abs(wide(weight))
-        yield Call((grad_out, weight, grad_x), (Expected(grad_x, wide(grad_out) @ wide(weight), 4, scale),))
+        wanted, scale = wide(grad_out) @ wide(weight), np.abs(wide(grad_out)) @ np.abs(wide(weight))
+        yield Call((grad_out, weight, grad_x), (Expected(grad_x, wanted, 4, scale),))
+        for name, derivative in DERIVATIVES.items():
+            saved, grad_x = inputs.uniform(-1, 1, rows, in_features), inputs.out(rows, in_features)
+            expected = Expected(grad_x, wanted * derivative(wide(saved)), 16, 2 * scale)
+            yield Call((grad_out, weight, grad_x, saved, getattr(Activation, name)), (expected,))
 
 
 def _linear_backward_weight(inputs: Inputs) -> Iterator[Call]:
