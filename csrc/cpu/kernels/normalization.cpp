@@ -1,4 +1,5 @@
 // Batch norm over outer x channels x inner and layer norm over rows x columns, forward and backward.
+#include "dropout.h"
 #include "kernels.h"
 #include "moments.h"
 #include "pairwise.h"
@@ -58,40 +59,99 @@ void channel_moments(const T* x, T* mean, T* var, int64_t outer, int64_t channel
   }
 }
 
-// out = (x - mean) * inv_std * weight + bias; inv_std(place) is computed or read
+// One element per channel, in every lane.
+template <typename T>
+struct OneChannel {
+  int64_t index;
+  SIMD_INLINE Vec<T> operator()(const T* array) const { return Vec<T>(array[index]); }
+};
+
+// (x - mean) * inv_std * weight + bias for the channels at a place; inv_std(place) is computed or read.
 template <typename T, typename InvStd>
-SIMD_INLINE void normalize_channels(const T* x, const T* weight, const T* bias, const T* mean, InvStd inv_std, T* out,
-                                    int64_t outer, int64_t channels, int64_t inner, int64_t begin, int64_t end) {
+struct Normalization {
+  const T *weight, *bias, *mean;
+  InvStd inv_std;
+
+  struct Affine {
+    Vec<T> center, scale, shift;
+    SIMD_INLINE Vec<T> operator()(Vec<T> x) const { return fma(x - center, scale, shift); }
+  };
+  template <typename Place>
+  SIMD_INLINE Affine of(Place channels) const {
+    return {channels(mean), inv_std(channels) * value_or(weight, channels, T(1)), value_or(bias, channels, T(0))};
+  }
+};
+
+// out = activate(normalization(x)), channel by channel
+template <typename T, typename InvStd, typename Activate>
+SIMD_INLINE void normalize_channels(const T* x, Normalization<T, InvStd> normalization, T* out, int64_t outer,
+                                    int64_t channels, int64_t inner, int64_t begin, int64_t end, Activate activate) {
   if (inner == 1)
     return for_strips<T>(begin, end, channels, [=](auto strip) {
-      Vec<T> center[strip.vectors], scale[strip.vectors], shift[strip.vectors];
-      for (int k = 0; k < strip.vectors; ++k) {
-        center[k] = strip.top(k)(mean);
-        scale[k] = inv_std(strip.top(k)) * value_or(weight, strip.top(k), T(1));
-        shift[k] = value_or(bias, strip.top(k), T(0));
-      }
+      typename Normalization<T, InvStd>::Affine affine[strip.vectors];
+      for (int k = 0; k < strip.vectors; ++k) affine[k] = normalization.of(strip.top(k));
       for (int64_t row = 0; row < outer; ++row)
-        for (int k = 0; k < strip.vectors; ++k)
-          strip.at(row, k).store(out, fma(strip.at(row, k)(x) - center[k], scale[k], shift[k]));
+        for (int k = 0; k < strip.vectors; ++k) strip.at(row, k).store(out, activate(affine[k](strip.at(row, k)(x))));
     });
   for (int64_t c = begin; c < end; ++c) {
-    Edge<T> channel{c, 0, 0, 1};
-    Vec<T> center(mean[c]), shift(value_or(bias, c, T(0)));
-    Vec<T> scale(inv_std(channel)[0] * value_or(weight, c, T(1)));
+    auto affine = normalization.of(OneChannel<T>{c});
     for_segments(outer, channels, inner, c, [=](int64_t from, int64_t to) {
-      for_vectors<T>(from, to, [=](auto at) { at.store(out, fma(at(x) - center, scale, shift)); });
+      for_vectors<T>(from, to, [=](auto at) { at.store(out, activate(affine(at(x)))); });
     });
   }
 }
 
+// out = dropout(activate(normalization(x))) in the order of memory, which is that of dropout's bits.
+template <typename T, typename InvStd, typename Activate>
+SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, InvStd> normalization,
+                                    DropoutFactors<T> dropout, T* out, int64_t outer, int64_t channels, int64_t inner,
+                                    Activate activate) {
+  constexpr int per_group = DropoutFactors<T>::per_group;
+  // A line is what lies side by side of one row, or of one channel.
+  const int64_t line = inner == 1 ? channels : inner;
+  parallel_for(
+      stream, outer * channels * inner, 16384,
+      [=](int64_t begin, int64_t end) {
+        alignas(64) T factors[per_group];
+        int64_t line_number = begin / line;
+        for (int64_t first = begin; first < end; first += per_group) {
+          dropout.of_group(first / per_group, factors);
+          const int64_t last = end - first < per_group ? end : first + per_group;
+          for (int64_t from = first; from < last;) {
+            const int64_t line_begin = line_number * line, line_end = line_begin + line;
+            const int64_t to = line_end < last ? line_end : last;
+            auto finish = [&, first](auto at, auto affine) {
+              auto in_group = at;
+              in_group.index -= first;
+              at.store(out, activate(affine(at(x))) * in_group(factors));
+            };
+            if (inner == 1)
+              for_vectors<T>(from, to, [&](auto at) {
+                auto in_line = at;
+                in_line.index -= line_begin;
+                finish(at, normalization.of(in_line));
+              });
+            else
+              for_vectors<T>(from, to, [&, affine = normalization.of(OneChannel<T>{line_number % channels})](auto at) {
+                finish(at, affine);
+              });
+            if (to == line_end) ++line_number;
+            from = to;
+          }
+        }
+      },
+      per_group);
+}
+
 template <typename T>
-void batch_norm_forward_training(Stream stream, const T* x, const T* weight, const T* bias, T* running_mean,
-                                 T* running_var, T* out, T* mean, T* inv_std, int64_t outer, int64_t channels,
-                                 int64_t inner, double momentum, double eps) {
+void batch_norm_forward_training(Stream stream, const T* x, const T* weight, const T* bias, const int64_t* ticket,
+                                 T* running_mean, T* running_var, T* out, T* mean, T* inv_std, int64_t outer,
+                                 int64_t channels, int64_t inner, double momentum, double eps, Activation activation,
+                                 double p) {
   int64_t count = outer * inner;
   if (count == 0) return;
   Vec<T> keep((T)(1 - momentum)), take((T)momentum), unbiased(count > 1 ? (T)count / (T)(count - 1) : T(1));
-  for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+  auto take_statistics = [=](int64_t begin, int64_t end) {
     T* var = inv_std;  // until its root is taken
     channel_moments(x, mean, var, outer, channels, inner, begin, end);
     for_vectors<T>(begin, end, [=](auto at) {
@@ -100,9 +160,21 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
       if (running_var) at.store(running_var, keep * at(running_var) + take * (variance * unbiased));
       at.store(inv_std, Vec<T>(T(1)) / sqrt(variance + Vec<T>((T)eps)));
     });
-    auto read = [=](auto at) { return at(inv_std); };
-    normalize_channels(x, weight, bias, mean, read, out, outer, channels, inner, begin, end);
-  });
+  };
+  auto read = [=](auto at) { return at(inv_std); };
+  Normalization<T, decltype(read)> normalization{weight, bias, mean, read};
+  auto run = [=](auto activate) {
+    for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+      take_statistics(begin, end);
+      if (!ticket) normalize_channels(x, normalization, out, outer, channels, inner, begin, end, activate);
+    });
+    if (ticket)
+      normalize_and_drop(stream, x, normalization, DropoutFactors<T>(ticket, p), out, outer, channels, inner, activate);
+  };
+  if (activation == Activation::relu)
+    run([](Vec<T> v) { return max(Vec<T>{}, v); });
+  else
+    run([](Vec<T> v) { return v; });
 }
 
 template <typename T>
@@ -110,27 +182,49 @@ void batch_norm_forward_evaluation(Stream stream, const T* x, const T* weight, c
                                    const T* running_var, T* out, int64_t outer, int64_t channels, int64_t inner,
                                    double eps) {
   auto inv_std = [=](auto at) { return Vec<T>(T(1)) / sqrt(at(running_var) + Vec<T>((T)eps)); };
+  Normalization<T, decltype(inv_std)> normalization{weight, bias, running_mean, inv_std};
   for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
-    normalize_channels(x, weight, bias, running_mean, inv_std, out, outer, channels, inner, begin, end);
+    normalize_channels(x, normalization, out, outer, channels, inner, begin, end, [](Vec<T> v) { return v; });
   });
 }
 
-// The sums of a channel that its gradients are made of: of g and of g * (x - mean).
+// The gradient of what batch norm gave: grad_out itself, or grad_out through the relu and the dropout that followed.
 template <typename T>
+struct PlainGradient {
+  const T* grad_out;
+  template <typename Place>
+  SIMD_INLINE Vec<T> operator()(Place at) const {
+    return at(grad_out);
+  }
+};
+template <typename T>
+struct GradientThroughRelu {
+  const T *out, *grad_out;
+  T scale;
+  template <typename Place>
+  SIMD_INLINE Vec<T> operator()(Place at) const {
+    return select(at(out) > Vec<T>{}, Vec<T>(scale) * at(grad_out), Vec<T>{});
+  }
+};
+
+// The sums of a channel that its gradients are made of: of g and of g * (x - mean).
+template <typename T, typename Gradient>
 struct GradientTerm {
-  const T *x, *grad_out;
+  const T* x;
+  Gradient gradient;
   Vec<T> mean;
   template <typename Place>
   SIMD_INLINE void operator()(Place at, Vec<T>* sums) const {
-    Vec<T> g = at(grad_out);
+    Vec<T> g = gradient(at);
     sums[0] += g;
     sums[1] = fma(g, at(x) - mean, sums[1]);
   }
 };
 
-template <typename T>
+template <typename T, typename Gradient>
 struct BatchNormBackward {
-  const T *x, *weight, *mean, *inv_std, *grad_out;
+  const T *x, *weight, *mean, *inv_std;
+  Gradient gradient;
   T *grad_x, *grad_weight, *grad_bias;
   int64_t outer, channels, inner;
 
@@ -140,7 +234,7 @@ struct BatchNormBackward {
     Vec<T> center[vectors];
     for (int k = 0; k < vectors; ++k) center[k] = strip.top(k)(mean);
     auto sums = sum_columns<T, 2>(strip, 0, outer, [this, &center](auto at, Vec<T>* sum) {
-      GradientTerm<T>{x, grad_out, center[at.vector]}(at, sum);
+      GradientTerm<T, Gradient>{x, gradient, center[at.vector]}(at, sum);
     });
     Vec<T> scale[vectors], level[vectors], slope[vectors], count((T)outer);
     for (int k = 0; k < vectors; ++k) {
@@ -155,12 +249,12 @@ struct BatchNormBackward {
     for (int64_t row = 0; row < outer; ++row)
       for (int k = 0; k < vectors; ++k) {
         auto at = strip.at(row, k);
-        at.store(grad_x, scale[k] * (at(grad_out) - level[k] - (at(x) - center[k]) * slope[k]));
+        at.store(grad_x, scale[k] * (gradient(at) - level[k] - (at(x) - center[k]) * slope[k]));
       }
   }
 
   SIMD_INLINE void channel(int64_t c) const {
-    GradientTerm<T> term{x, grad_out, Vec<T>(mean[c])};
+    GradientTerm<T, Gradient> term{x, gradient, Vec<T>(mean[c])};
     double bias_sum = 0, centered_sum = 0;
     for_segments(outer, channels, inner, c, [&](int64_t from, int64_t to) {
       auto sums = sum_row_lanes<T, 2>(from, to, term);
@@ -175,22 +269,29 @@ struct BatchNormBackward {
     Vec<T> slope((T)(root * weight_sum / count)), center(mean[c]);
     for_segments(outer, channels, inner, c, [&](int64_t from, int64_t to) {
       for_vectors<T>(from, to,
-                     [&](auto at) { at.store(grad_x, scale * (at(grad_out) - level - (at(x) - center) * slope)); });
+                     [&](auto at) { at.store(grad_x, scale * (gradient(at) - level - (at(x) - center) * slope)); });
     });
   }
 };
 
 template <typename T>
-void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
-                         T* grad_x, T* grad_weight, T* grad_bias, int64_t outer, int64_t channels, int64_t inner) {
-  BatchNormBackward<T> backward{x,           weight,    mean,  inv_std,  grad_out, grad_x,
-                                grad_weight, grad_bias, outer, channels, inner};
-  for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
-    if (inner == 1)
-      for_strips<T>(begin, end, channels, [&](auto strip) { backward.strip(strip); });
-    else
-      for (int64_t c = begin; c < end; ++c) backward.channel(c);
-  });
+void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* out,
+                         const T* grad_out, T* grad_x, T* grad_weight, T* grad_bias, int64_t outer, int64_t channels,
+                         int64_t inner, double scale) {
+  auto run = [=](auto gradient) {
+    BatchNormBackward<T, decltype(gradient)> backward{x,           weight,    mean,  inv_std,  gradient, grad_x,
+                                                      grad_weight, grad_bias, outer, channels, inner};
+    for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
+      if (inner == 1)
+        for_strips<T>(begin, end, channels, [&](auto strip) { backward.strip(strip); });
+      else
+        for (int64_t c = begin; c < end; ++c) backward.channel(c);
+    });
+  };
+  if (out)
+    run(GradientThroughRelu<T>{out, grad_out, (T)scale});
+  else
+    run(PlainGradient<T>{grad_out});
 }
 
 // ---- layer norm
