@@ -1,4 +1,7 @@
 // Batch norm over outer x channels x inner and layer norm over rows x columns, forward and backward.
+#include <string.h>
+
+#include "bands.h"
 #include "dropout.h"
 #include "kernels.h"
 #include "moments.h"
@@ -42,12 +45,15 @@ template <typename T>
 void channel_moments(const T* x, T* mean, T* var, int64_t outer, int64_t channels, int64_t inner, int64_t begin,
                      int64_t end) {
   if (inner == 1)
-    return for_strips<T>(begin, end, channels, [=](auto strip) {
-      auto moments = column_moments(strip, x, 0, outer);
-      for (int k = 0; k < strip.vectors; ++k) {
-        strip.top(k).store(mean, moments.shift[k] + moments.mean[k]);
-        strip.top(k).store(var, moments.squares[k] / Vec<T>((T)outer));
-      }
+    return for_bands<T>(begin, end, outer, channels, [=](Band band) {
+      alignas(64) T shift[band_columns];
+      BandMoments<T> moments;
+      band_shift(band, x, shift);
+      band_moments(band, x, shift, 0, outer, moments);
+      for_vectors<T>(0, band.columns, [&](auto at) {
+        at.store(mean + band.column, at(shift) + at(moments.mean));
+        at.store(var + band.column, at(moments.squares) / Vec<T>((T)outer));
+      });
     });
   for (int64_t c = begin; c < end; ++c) {
     Moments moments{};
@@ -87,11 +93,18 @@ template <typename T, typename InvStd, typename Activate>
 SIMD_INLINE void normalize_channels(const T* x, Normalization<T, InvStd> normalization, T* out, int64_t outer,
                                     int64_t channels, int64_t inner, int64_t begin, int64_t end, Activate activate) {
   if (inner == 1)
-    return for_strips<T>(begin, end, channels, [=](auto strip) {
-      typename Normalization<T, InvStd>::Affine affine[strip.vectors];
-      for (int k = 0; k < strip.vectors; ++k) affine[k] = normalization.of(strip.top(k));
-      for (int64_t row = 0; row < outer; ++row)
-        for (int k = 0; k < strip.vectors; ++k) strip.at(row, k).store(out, activate(affine[k](strip.at(row, k)(x))));
+    return for_bands<T>(begin, end, outer, channels, [=](Band band) {
+      alignas(64) T center[band_columns], scale[band_columns], shift[band_columns];
+      for_vectors<T>(0, band.columns, [&](auto at) {
+        auto affine = normalization.of(relative_to(at, -band.column));
+        at.store(center, affine.center);
+        at.store(scale, affine.scale);
+        at.store(shift, affine.shift);
+      });
+      using Affine = typename Normalization<T, InvStd>::Affine;
+      for_leaves<T>(
+          band, outer, [&](auto top) { return Affine{top(center), top(scale), top(shift)}; },
+          [=](auto at, const Affine& affine) { at.store(out, activate(affine(at(x)))); });
     });
   for (int64_t c = begin; c < end; ++c) {
     auto affine = normalization.of(OneChannel<T>{c});
@@ -121,16 +134,10 @@ SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, 
             const int64_t line_begin = line_number * line, line_end = line_begin + line;
             const int64_t to = line_end < last ? line_end : last;
             auto finish = [&, first](auto at, auto affine) {
-              auto in_group = at;
-              in_group.index -= first;
-              at.store(out, activate(affine(at(x))) * in_group(factors));
+              at.store(out, activate(affine(at(x))) * relative_to(at, first)(factors));
             };
             if (inner == 1)
-              for_vectors<T>(from, to, [&](auto at) {
-                auto in_line = at;
-                in_line.index -= line_begin;
-                finish(at, normalization.of(in_line));
-              });
+              for_vectors<T>(from, to, [&](auto at) { finish(at, normalization.of(relative_to(at, line_begin))); });
             else
               for_vectors<T>(from, to, [&, affine = normalization.of(OneChannel<T>{line_number % channels})](auto at) {
                 finish(at, affine);
@@ -228,29 +235,41 @@ struct BatchNormBackward {
   T *grad_x, *grad_weight, *grad_bias;
   int64_t outer, channels, inner;
 
-  template <typename Strip>
-  SIMD_INLINE void strip(Strip strip) const {
-    constexpr int vectors = Strip::vectors;
-    Vec<T> center[vectors];
-    for (int k = 0; k < vectors; ++k) center[k] = strip.top(k)(mean);
-    auto sums = sum_columns<T, 2>(strip, 0, outer, [this, &center](auto at, Vec<T>* sum) {
-      GradientTerm<T, Gradient>{x, gradient, center[at.vector]}(at, sum);
+  // What grad_x is made of, besides x and the gradient that comes in, for each column of a band.
+  struct Columns {
+    alignas(64) T center[band_columns], scale[band_columns], level[band_columns], slope[band_columns];
+  };
+
+  struct Column {
+    Vec<T> center, scale, level, slope;
+  };
+
+  SIMD_INLINE void band(Band band) const {
+    BandSums<T, 2> sums;
+    sum_band(
+        band, 0, outer, [this](auto top) { return top(mean); },
+        [this](auto at, Vec<T> center, Vec<T>* sum) { GradientTerm<T, Gradient>{x, gradient, center}(at, sum); }, sums);
+    Columns columns;
+    Vec<T> count((T)outer);
+    for_vectors<T>(0, band.columns, [&](auto at) {
+      auto channel = relative_to(at, -band.column);
+      Vec<T> root = channel(inv_std), bias_sum = at(sums.of[0]), weight_sum = root * at(sums.of[1]);
+      if (grad_bias) channel.store(grad_bias, bias_sum);
+      if (grad_weight) channel.store(grad_weight, weight_sum);
+      at.store(columns.center, channel(mean));
+      at.store(columns.scale, root * value_or(weight, channel, T(1)));
+      at.store(columns.level, bias_sum / count);
+      at.store(columns.slope, root * weight_sum / count);
     });
-    Vec<T> scale[vectors], level[vectors], slope[vectors], count((T)outer);
-    for (int k = 0; k < vectors; ++k) {
-      Vec<T> root = strip.top(k)(inv_std), bias_sum = sums.v[2 * k], weight_sum = root * sums.v[2 * k + 1];
-      if (grad_bias) strip.top(k).store(grad_bias, bias_sum);
-      if (grad_weight) strip.top(k).store(grad_weight, weight_sum);
-      scale[k] = root * value_or(weight, strip.top(k), T(1));
-      level[k] = bias_sum / count;
-      slope[k] = root * weight_sum / count;
-    }
     if (!grad_x) return;
-    for (int64_t row = 0; row < outer; ++row)
-      for (int k = 0; k < vectors; ++k) {
-        auto at = strip.at(row, k);
-        at.store(grad_x, scale[k] * (gradient(at) - level[k] - (at(x) - center[k]) * slope[k]));
-      }
+    for_leaves<T>(
+        band, outer,
+        [&](auto top) {
+          return Column{top(columns.center), top(columns.scale), top(columns.level), top(columns.slope)};
+        },
+        [this](auto at, const Column& c) {
+          at.store(grad_x, c.scale * (gradient(at) - c.level - (at(x) - c.center) * c.slope));
+        });
   }
 
   SIMD_INLINE void channel(int64_t c) const {
@@ -283,7 +302,7 @@ void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* me
                                                       grad_weight, grad_bias, outer, channels, inner};
     for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
       if (inner == 1)
-        for_strips<T>(begin, end, channels, [&](auto strip) { backward.strip(strip); });
+        for_bands<T>(begin, end, outer, channels, [&](Band band) { backward.band(band); });
       else
         for (int64_t c = begin; c < end; ++c) backward.channel(c);
     });
@@ -354,16 +373,16 @@ void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* me
   parallel_for(
       stream, columns, grain_of(rows),
       [=](int64_t begin, int64_t end) {
-        for_strips<T>(begin, end, columns, [=](auto strip) {
-          auto sums = sum_columns<T, 2>(strip, 0, rows, [=](auto at, Vec<T>* sum) {
+        for_bands<T>(begin, end, rows, columns, [=](Band band) {
+          BandSums<T, 2> sums;
+          auto term = [=](auto at, Vec<T>* sum) {
             Vec<T> g = at(grad_out);
             sum[0] += g;
             sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
-          });
-          for (int k = 0; k < strip.vectors; ++k) {
-            if (grad_bias) strip.top(k).store(grad_bias, sums.v[2 * k]);
-            if (grad_weight) strip.top(k).store(grad_weight, sums.v[2 * k + 1]);
-          }
+          };
+          sum_band(band, 0, rows, term, sums);
+          if (grad_bias) memcpy(grad_bias + band.column, sums.of[0], band.columns * sizeof(T));
+          if (grad_weight) memcpy(grad_weight + band.column, sums.of[1], band.columns * sizeof(T));
         });
       },
       strip_columns<T>);
