@@ -1,4 +1,4 @@
-"""`minidl train | predict | info | selftest`: parse, call, print."""
+"""`minidl train | predict | info | selftest | bench`: parse, call, print."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
-from minidl import backends
+from minidl import _cpu, backends
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden
 from minidl.data import DATASET_NAMES
 
@@ -159,6 +160,57 @@ def selftest() -> None:
 
     with _plain_errors():
         if not print_selftest(run(), Console()):
+            raise typer.Exit(1)
+
+
+class _KernelsByDefault(TyperGroup):
+    """`minidl bench NAME...` means `minidl bench kernels NAME...`."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if not arguments or arguments[0] not in self.commands:
+            arguments = ["kernels", *arguments]
+        return super().parse_args(context, arguments)
+
+
+bench_app = typer.Typer(cls=_KernelsByDefault, rich_markup_mode=None)
+app.add_typer(bench_app, name="bench", help="Measure kernels, or whole training steps (bench train).")
+
+
+@bench_app.command(hidden=True)
+def kernels(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[KERNEL_OR_FAMILY]...", help="What to measure (default: all).")
+    ] = None,
+    threads: Annotated[int | None, _option("CPU threads of every library (default: all).", min=1)] = None,
+    isa: Annotated[str | None, _option("Instruction set (default: the best).", _cpu.available_isas())] = None,
+    dtype: Annotated[str, _option("Number type (default: float32).", ("float32", "float64"))] = "float32",
+    size: Annotated[
+        str, _option("Arrays in cache, in memory, or both (default: all).", ("cache", "memory", "all"))
+    ] = "all",
+    torch: Annotated[
+        str | None, _option("Interpreter that imports torch (default: this one, if it does).", metavar="PYTHON")
+    ] = None,
+    json: Annotated[Path | None, _option("File for the figures.", metavar="FILE")] = None,
+    plot: Annotated[Path | None, _option("File for the roofline, a PNG picture.", metavar="FILE")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One shape per size, short samples.")] = False,
+) -> None:
+    """Measure kernels against this machine's roofs, NumPy and PyTorch. A result that is wrong has no time and makes the
+    exit code 1. Training steps: minidl bench train --help."""
+    from minidl.cli import bench as command
+
+    with _plain_errors():
+        request = command.Request(
+            names or [],
+            threads or backends.get_num_threads(),
+            isa,
+            dtype,
+            ("cache", "memory") if size == "all" else (size,),
+            torch,
+            json,
+            plot,
+            quick,
+        )
+        if not command.run(request, Console()):
             raise typer.Exit(1)
 
 
