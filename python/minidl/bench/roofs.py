@@ -40,6 +40,7 @@ class Roofs:
 
     def share(self, flops: float, moved: float, seconds: float) -> tuple[float, str]:
         """The larger of the two parts of what the roofs allow, and which one it is: that roof binds."""
+        seconds = max(seconds, 1e-12)
         compute = flops / seconds / self.flops
         memory = moved / seconds / self.bytes_per_second(moved)
         if compute >= memory:
