@@ -231,6 +231,16 @@ void bind_elementwise(py::module_& m) {
         run(ENTRY(gather_rows_uint8), out.dtype, x, index, out, index[0], x[0], x[1], scale, shift);
       },
       maths::gather_rows_uint8, "x"_a, "index"_a, "out"_a, "scale"_a, "shift"_a);
+  m.def(
+      "gather_labels",
+      [](Array x, Array index, Array out) {
+        ARRAYS(gather_labels, x, index, out);
+        require_dims(x, 1);
+        require_dims(index, 1);
+        require_same_shape(index, out);
+        run(ENTRY(gather_labels), DType::float32, x, index, out, index[0], x[0]);
+      },
+      maths::gather_labels, "x"_a, "index"_a, "out"_a);
 }
 
 void bind_activation(py::module_& m) {
@@ -471,6 +481,17 @@ void bind_loss(py::module_& m) {
       },
       maths::cross_entropy_forward, "logits"_a, "labels"_a, "class_weight"_a, "loss"_a, "grad_logits"_a,
       "ignore_index"_a = -100, "label_smoothing"_a = 0.0, "reduction"_a = Reduction::mean);
+  m.def(
+      "count_correct",
+      [](Array logits, Array labels, Array out) {
+        ARRAYS(count_correct, logits, labels, out);
+        require_dims(logits, 2);
+        require_given(labels);
+        require_shape(labels, {logits[0]});
+        require_size(out, 1);
+        run(ENTRY(count_correct), logits.dtype, logits, labels, out, logits[0], logits[1]);
+      },
+      maths::count_correct, "logits"_a, "labels"_a, "out"_a);
   auto define_forward = [&m](auto entry, const char* x_name, auto... scalar_name) {
     auto names = std::make_shared<std::string>(std::string(x_name) + ", target, loss");
     auto body = [entry, names](Array x, Array target, Array loss, Reduction reduction, auto... scalar) {

@@ -109,6 +109,22 @@ def test_eval_and_hooks_make_it_record_anew() -> None:
     assert seen == [1.0]
 
 
+def test_another_option_or_child_makes_it_record_anew() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.5))
+    step, calls = counted_step(model)
+    x = minidl.tensor([[1.0, -2.0, 3.0]])
+    for change in (
+        lambda: None,
+        lambda: setattr(model[1], "negative_slope", 3.0),
+        lambda: setattr(model, "1", nn.ReLU()),
+    ):
+        change()
+        assert [step(x).item() for _ in range(4)] == [model(x).sum().item()] * 4
+    del model[1]
+    assert [step(x).item() for _ in range(4)] == [model(x).sum().item()] * 4
+    assert len(calls) == 8
+
+
 def test_numpy_work_inside_a_step_is_refused_by_name() -> None:
     step = minidl.capture(lambda x: minidl.exp(minidl.Tensor(x.numpy() + 1)))
     x = minidl.ones(3)

@@ -73,6 +73,20 @@ def test_epoch_figures_are_means_over_samples():
     assert history.epochs[0].train_loss == pytest.approx(np.average(history.losses, weights=counts), rel=1e-12)
 
 
+def test_steps_are_replayed_and_give_what_eager_steps_give(monkeypatch: pytest.MonkeyPatch):
+    """Batches are gathered inside the captured step; the last one of an epoch has a record of its own."""
+    captured = training.Training(train_data=digits_loader(), epochs=3, **build())
+    captured.run()
+    assert captured._captured_step.failure == ""
+    assert [record.is_complete for record in captured._captured_step.records.values()] == [True, True]
+    eager = training.Training(train_data=digits_loader(), epochs=3, **build())
+    monkeypatch.setattr(eager, "_captured_step", eager._compute_step)
+    eager.run()
+    assert captured.history.losses == eager.history.losses
+    assert captured.history.epochs[-1].train_accuracy == eager.history.epochs[-1].train_accuracy
+    assert same_weights(captured.model, eager.model)
+
+
 def test_regression_has_no_accuracy():
     x = minidl.rand(40, 3)
     loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), 8)

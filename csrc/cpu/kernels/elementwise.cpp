@@ -150,6 +150,14 @@ void gather_rows_uint8(Stream stream, const uint8_t* x, const int64_t* index, T*
   });
 }
 
+template <typename>
+void gather_labels(Stream stream, const int64_t* x, const int64_t* index, int64_t* out, int64_t size,
+                   int64_t source_size) {
+  parallel_for(stream, size, 16384, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] = index[i] >= 0 && index[i] < source_size ? x[index[i]] : -1;
+  });
+}
+
 }  // namespace
 
 EXPORT(negative_forward)
@@ -179,5 +187,6 @@ EXPORT(copy_strided)
 EXPORT(transpose)
 EXPORT(gather_rows)
 EXPORT(gather_rows_uint8)
+EXPORT(gather_labels)
 
 }  // namespace MINIDL_TARGET

@@ -52,28 +52,46 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
     def get_batch(self, index: Any) -> list[Any]:
         """One gather per tensor."""
-        return [ops.index_select(tensor, 0, index) for tensor in self.tensors]
+        return [_rows_of(tensor, index) for tensor in self.tensors]
+
+
+def _rows_of(tensor: Any, index: Any) -> Any:
+    """tensor[index], by a kernel where there is one for its kind."""
+    if tensor.dtype is int64 and tensor.dim() == 1:
+        return ops.gather_labels(tensor, index)
+    if tensor.is_floating_point() and not tensor.requires_grad and tensor.numel() > 0:
+        return ops.gather_rows(tensor.reshape(len(tensor), -1), index).reshape(len(index), *tensor.shape[1:])
+    return ops.index_select(tensor, 0, index)
 
 
 class Subset(Dataset[T]):
-    """The samples of a dataset at some indices."""
+    """The samples of a dataset at some indices, which are copied: to choose others, assign to ``indices``."""
 
     def __init__(self, dataset: Dataset[T], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
 
+    @property
+    def indices(self) -> Sequence[int]:
+        """The places of the samples in the dataset."""
+        return self._indices
+
+    @indices.setter
+    def indices(self, indices: Sequence[int]) -> None:
+        self._indices = indices
+        self._index = ops.tensor([int(i) for i in indices], dtype=int64)
+
     def __getitem__(self, index: int) -> T:
-        return self.dataset[int(self.indices[index])]
+        return self.dataset[int(self._index.array[index])]
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self._index)
 
     def get_batch(self, index: Any) -> Any:
         gather = getattr(self.dataset, "get_batch", None)
         if gather is None:
             return None
-        own = ops.as_tensor(self.indices, dtype=int64)
-        return gather(ops.index_select(own, 0, index))
+        return gather(ops.gather_labels(self._index, index))
 
 
 class ConcatDataset(Dataset[T]):

@@ -119,16 +119,23 @@ class DataLoader:
         """Starts a pass: the random order is drawn here, before the first batch."""
         if self.batch_sampler is None:
             return (self.dataset[index] for index in self.sampler)
-        if self.collate_fn is None and hasattr(self.dataset, "get_batch"):
-            if type(self.batch_sampler) is BatchSampler and hasattr(self.sampler, "order"):
-                return self._gathered(_slices(self.sampler.order(), self.batch_sampler.batch_size, len(self)))
-            return self._gathered(ops.tensor(list(index), dtype=int64) for index in self.batch_sampler)
+        if self.gathers_batches():
+            return (self.dataset.get_batch(index) for index in self.index_batches())  # type: ignore[attr-defined]
         return (self._collated(index) for index in iter(self.batch_sampler))
 
-    def _gathered(self, indices: Iterable[Any]) -> Iterator[Any]:
-        for index in indices:
-            batch = self.dataset.get_batch(index)  # type: ignore[attr-defined]
-            yield self._collated(index.tolist()) if batch is None else batch
+    def gathers_batches(self) -> bool:
+        """Whether every batch is ``dataset.get_batch(index)`` for an index of :meth:`index_batches`."""
+        if self.batch_sampler is None or self.collate_fn is not None or not hasattr(self.dataset, "get_batch"):
+            return False
+        return self.dataset.get_batch(ops.empty(0, dtype=int64)) is not None
+
+    def index_batches(self) -> Iterator[Tensor]:
+        """The samples of each batch of one pass, as int64 tensors; the random order is drawn at the call."""
+        if self.batch_sampler is None:
+            raise ValueError("DataLoader: index_batches() needs batches, got batch_size=None")
+        if type(self.batch_sampler) is BatchSampler and hasattr(self.sampler, "order"):
+            return _slices(self.sampler.order(), self.batch_sampler.batch_size, len(self))
+        return (ops.tensor(list(index), dtype=int64) for index in self.batch_sampler)
 
     def _collated(self, index: Sequence[Any]) -> Any:
         return (self.collate_fn or default_collate)([self.dataset[i] for i in index])

@@ -38,4 +38,4 @@ class PixelDataset(Dataset[tuple[Tensor, Tensor]]):
     def get_batch(self, index: Any) -> list[Tensor]:
         index = index.to(self.labels.device)
         x = ops.gather_rows_uint8(self.images, index, self.scale, self.shift)
-        return [x, ops.index_select(self.labels, 0, index)]
+        return [x, ops.gather_labels(self.labels, index)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from minidl.changes import setting_changed
 from minidl.nn.parameter import Parameter
 from minidl.tensor import Tensor
 
@@ -42,6 +43,8 @@ class Registry:
         elif isinstance(value, Registry):
             self._take_over("module", name, value)
         else:
+            if not isinstance(value, Tensor):
+                self._note_change(name, value)
             kind = self._kind_of(name)
             if kind is not None and value is not None and not (kind == "buffer" and isinstance(value, Tensor)):
                 slot = "child module" if kind == "module" else kind
@@ -53,6 +56,14 @@ class Registry:
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         self._forget(name)
+        setting_changed()
+
+    def _note_change(self, name: str, value: Any) -> None:
+        """Options such as Dropout's p are passed to kernels by value: a step recorded with the old one is outdated."""
+        before = self.__dict__.get(name)
+        is_equal = isinstance(value, int | float | str) and type(before) is type(value) and before == value
+        if before is not value and not is_equal:
+            setting_changed()
 
     def _kind_of(self, name: str) -> str | None:
         names = self.__dict__.get("_names_by_kind")
@@ -92,6 +103,7 @@ class Registry:
             raise KeyError(f"attribute '{name}' already exists")
         self._names_by_kind[kind][name] = None
         self.__dict__[name] = value
+        setting_changed()
 
     def _require_init(self, kind: str) -> None:
         if "_names_by_kind" not in self.__dict__:

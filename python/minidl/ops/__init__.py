@@ -3,6 +3,7 @@
 import sys
 
 from minidl import tensor_methods
+from minidl.ops.accuracy import *
 from minidl.ops.activation import *
 from minidl.ops.comparison import *
 from minidl.ops.copies import *

@@ -9,7 +9,7 @@ import numpy as np
 from minidl.dtypes import to_numpy_dtype
 from minidl.tensor import Tensor
 
-__all__ = ["gather_rows", "gather_rows_uint8"]
+__all__ = ["gather_labels", "gather_rows", "gather_rows_uint8"]
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -45,9 +45,28 @@ def gather_rows_uint8(
     return Tensor(out, x.backend)
 
 
-def _require(x: Tensor, index: Tensor, name: str) -> None:
-    if x.array.ndim != 2 or index.array.ndim != 1:
-        raise ValueError(f"{name}: x must be a matrix and index a vector, got shapes {x.shape} and {index.shape}")
+def gather_labels(x: Tensor, index: Tensor) -> Tensor:
+    """out[i] = x[index[i]] for whole numbers x (rows,).
+
+    Raises:
+        IndexError: an index outside [0, rows).
+
+    >>> import minidl
+    >>> minidl.ops.gather_labels(minidl.tensor([7, 2, 1]), minidl.tensor([2, 0])).tolist()
+    [1, 7]
+    """
+    _require(x, index, "gather_labels", 1)
+    out = x.backend.empty(index.array.shape, np.dtype(np.int64))
+    x.backend.kernels.gather_labels(x.backend.contiguous(x.array), x.backend.contiguous(index.array), out)
+    return Tensor(out, x.backend)
+
+
+def _require(x: Tensor, index: Tensor, name: str, dims: int = 2) -> None:
+    if x.array.ndim != dims or index.array.ndim != 1:
+        raise ValueError(
+            f"{name}: x must be a {'vector' if dims == 1 else 'matrix'} and index a vector, "
+            f"got shapes {x.shape} and {index.shape}"
+        )
     if index.array.dtype != np.int64:
         raise TypeError(f"{name}: index must be int64, got {index.dtype}")
     rows = x.array.shape[0]

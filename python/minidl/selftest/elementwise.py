@@ -129,6 +129,15 @@ def _triad(inputs: Inputs) -> Iterator[Call]:
             yield Call((a, b, out, 0.75, bypass_cache), (Expected(out, wide(a) + 0.75 * wide(b), 2),))
 
 
+def _gather_labels(inputs: Inputs) -> Iterator[Call]:
+    x, index = inputs.labels(10, 29), inputs.labels(29, 41)
+    index[[3, 7]] = 29, -1
+    wanted = x[np.clip(index, 0, 28)]
+    wanted[[3, 7]] = -1
+    out = np.zeros(41, np.int64)
+    yield Call((x, index, out), (Expected(out, wanted, 0),))
+
+
 def sigmoid(x: Array) -> Array:
     return np.asarray(0.5 * (1 + np.tanh(x / 2)))
 
@@ -231,6 +240,7 @@ CHECKS: Checks = {
     "transpose": [_transpose],
     "gather_rows": [_gather_rows],
     "gather_rows_uint8": [_gather_rows_uint8],
+    "gather_labels": [_gather_labels],
     "relu_forward": [_unary(lambda x: np.maximum(x, 0), epsilons=0)],
     "relu_backward": [_unary_backward(lambda out: out > 0)],
     "leaky_relu_forward": [_unary(lambda x, slope: np.where(x > 0, x, slope * x), 0.01)],

@@ -204,6 +204,15 @@ def _cross_entropy(inputs: Inputs) -> Iterator[Call]:
                 )
 
 
+def _count_correct(inputs: Inputs) -> Iterator[Call]:
+    for rows, classes in ((37, 10), (1, 1), (1003, 67), (0, 3)):
+        logits, labels = np.round(inputs.uniform(-2, 2, rows, classes)), inputs.labels(classes, rows)  # with ties
+        logits[5::9, classes // 2] = np.nan
+        labels[::11] = -100
+        out = np.full((), -1, np.int64)
+        yield Call((logits, labels, out), (Expected(out, (logits.argmax(1) == labels).sum(), 0),))
+
+
 def _loss_forward(function: Callable[..., Array], *scalars: float, is_probability: bool = False) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
         for size in inputs.shapes((1003, 5)):
@@ -362,6 +371,7 @@ CHECKS: Checks = {
     "logsumexp_forward": [_row_function(logsumexp, gives_column=True)],
     "logsumexp_backward": [_logsumexp_backward],
     "cross_entropy_forward": [_cross_entropy],
+    "count_correct": [_count_correct],
     "bce_forward": [
         _loss_forward(lambda p, t: -(t * np.log(p) + (1 - t) * np.log1p(-p)), is_probability=True),
     ],

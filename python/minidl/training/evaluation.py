@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from minidl import ops
 from minidl.autograd import no_grad
 from minidl.nn import functional
 from minidl.tensor import Tensor
@@ -38,5 +39,4 @@ def count_correct(output: Tensor, target: Tensor) -> Tensor | None:
     """How many rows of logits have their maximum at the label; None where targets are not class labels."""
     if target.is_floating_point() or output.dim() != 2 or target.dim() != 1:
         return None
-    hits: Tensor = (output.detach().argmax(1) == target).sum()
-    return hits
+    return ops.count_correct(output, target.long())

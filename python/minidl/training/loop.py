@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minidl import io, optim
+from minidl.capture import capture, require_finite
+from minidl.data import DataLoader
 from minidl.generator import default_generator
 from minidl.nn import functional
 from minidl.training.callbacks import Callback, ModelCheckpoint
@@ -102,6 +104,10 @@ class Training:
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         self._steps_per_read = 1 if is_on_cpu else GPU_STEPS_PER_READ
         self._pending: list[tuple[Any, Any, int]] = []
+        # A loader that gathers its batches by kernels leaves that to the step, where it is captured with the rest.
+        gathers = isinstance(train_data, DataLoader) and train_data.gathers_batches()
+        self._gather: Any = train_data.dataset.get_batch if gathers else None
+        self._captured_step = capture(self._compute_step, strict=False)
         self._begin_epoch()
 
     @property
@@ -148,12 +154,12 @@ class Training:
         self._notify("on_epoch_begin")
         self.model.train()
         started = time.perf_counter()
-        for x, target in self._remaining_batches():
-            self._train_step(x, target)
+        for batch in self._remaining_batches():
+            self._train_step(batch)
             if self._interrupt.is_set:
                 self._seconds_before += time.perf_counter() - started
                 self._stop_for_interrupt()
-        self._read_pending(None)
+        self._read_pending()
         self._require_finite_weights()
         val_loss, val_accuracy = None, None
         if self.val_data is not None:
@@ -179,39 +185,58 @@ class Training:
         self._notify("on_epoch_end", figures)
 
     def _remaining_batches(self) -> Iterator[Any]:
-        """The batches of this epoch that are still to come; a resumed epoch draws its order again and skips."""
+        """What _compute_step takes, for the rest of this epoch; a resumed epoch draws its order again and skips."""
         now = self._random_state()
         if self._step == 0:
             self._random_at_begin = now
-            return iter(self.train_data)
+            return self._batches()
         self._set_random_state(self._random_at_begin)
-        batches: Iterator[Any] = iter(self.train_data)
+        batches = self._batches()
         for _ in itertools.islice(batches, self._step):
             pass
         self._set_random_state(now)
         return batches
 
-    def _train_step(self, x: Any, target: Any) -> None:
-        self.optimizer.zero_grad()
-        output = self.model(x)
-        loss = self.loss(output, target)
-        self._pending.append((loss.detach(), count_correct(output, target), len(target)))
+    def _batches(self) -> Iterator[Any]:
+        if self._gather is None:
+            return iter(self.train_data)
+        return ((index,) for index in self.train_data.index_batches())
+
+    def _load(self, batch: Any) -> Any:
+        return batch if self._gather is None else self._gather(*batch)
+
+    def _train_step(self, batch: Any) -> None:
+        try:
+            loss, correct = self._captured_step(*batch)
+        except FloatingPointError as error:
+            where = first_bad_layer(self.model, self._load(batch)[0])
+            raise NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where)) from None
+        self._pending.append((loss, correct, len(batch[-1])))
         if len(self._pending) >= self._steps_per_read:
-            self._read_pending(x)
-        loss.backward()
-        self.optimizer.step()
+            self._read_pending()
         if self.scheduler is not None and self.schedule_every == "step":
             self.scheduler.step()
         self._step += 1
         self._notify("on_batch_end")
 
-    def _read_pending(self, x: Any) -> None:
+    def _compute_step(self, *batch: Any) -> tuple[Any, Any]:
+        """The part of a step that is captured: (loss, number of hits or None)."""
+        x, target = self._load(batch)
+        self.optimizer.zero_grad()
+        output = self.model(x)
+        loss = self.loss(output, target)
+        if self._steps_per_read == 1:  # before the weights are touched
+            require_finite(loss.detach(), "the loss")
+        loss.backward()
+        self.optimizer.step()
+        return loss, count_correct(output, target)
+
+    def _read_pending(self) -> None:
         pending, self._pending = self._pending, []
         for i, (loss, correct, count) in enumerate(pending):
             value = loss.item()
             if not math.isfinite(value):
-                step = self._step - (len(pending) - 1 - i) + (0 if x is None else 1)
-                where = first_bad_layer(self.model, x) if x is not None else first_bad_weight(self.model)
+                step, where = self._step - (len(pending) - 1 - i), first_bad_weight(self.model)
                 raise NonFiniteLossError(self._describe_failure(f"the loss became {value}", step, where))
             self.history.losses.append(value)
             self._loss_sum += value * count
@@ -238,7 +263,7 @@ class Training:
             self.scheduler.step()
 
     def _stop_for_interrupt(self) -> None:
-        self._read_pending(None)
+        self._read_pending()
         self._require_finite_weights()
         self._notify("on_interrupt")
         raise TrainingInterrupted(

@@ -76,7 +76,7 @@ class MNIST(Dataset[tuple[Any, Any]]):
         rows, columns = self.data.shape[1:]
         flat = self.data.reshape(len(self), rows * columns)
         images = ops.gather_rows_uint8(flat, index, *folded)
-        return [images.reshape(-1, 1, rows, columns), ops.index_select(self.targets, 0, index)]
+        return [images.reshape(-1, 1, rows, columns), ops.gather_labels(self.targets, index)]
 
     def __repr__(self) -> str:
         split = "train" if self.train else "test"

@@ -1,0 +1,37 @@
+// How many rows of logits are classified right.
+#include "kernels.h"
+#include "parallel.h"
+
+namespace MINIDL_TARGET {
+
+namespace {
+
+// Every logit before the label must be smaller, every one after it at most equal; nan, which wins, is neither.
+template <typename T>
+bool is_correct(const T* logits, int64_t label, int64_t classes) {
+  if (label < 0 || label >= classes) return false;
+  T own = logits[label];
+  bool is_nan = own != own, is_first = true;
+  for (int64_t c = 0; c < label; ++c) is_first &= is_nan ? logits[c] == logits[c] : logits[c] < own;
+  for (int64_t c = label + 1; c < classes; ++c) is_first &= is_nan || logits[c] <= own;
+  return is_first;
+}
+
+template <typename T>
+void count_correct(Stream stream, const T* logits, const int64_t* labels, int64_t* out, int64_t rows, int64_t classes) {
+  *out = 0;
+  parallel_for(
+      stream, rows, 65536 / (classes > 0 ? classes : 1),
+      [=](int64_t begin, int64_t end) {
+        int64_t count = 0;
+        for (int64_t row = begin; row < end; ++row) count += is_correct(logits + row * classes, labels[row], classes);
+        __atomic_fetch_add(out, count, __ATOMIC_RELAXED);
+      },
+      1);
+}
+
+}  // namespace
+
+EXPORT(count_correct)
+
+}  // namespace MINIDL_TARGET
