@@ -130,12 +130,14 @@ def _triad(inputs: Inputs) -> Iterator[Call]:
 
 
 def _gather_labels(inputs: Inputs) -> Iterator[Call]:
-    x, index = inputs.labels(10, 29), inputs.labels(29, 41)
-    index[[3, 7]] = 29, -1
-    wanted = x[np.clip(index, 0, 28)]
-    wanted[[3, 7]] = -1
-    out = np.zeros(41, np.int64)
-    yield Call((x, index, out), (Expected(out, wanted, 0),))
+    for source_size, size in inputs.shapes(((29, 41),)):
+        x, index = inputs.labels(10, source_size), inputs.labels(source_size, size)
+        wanted, out = x[index], np.zeros(size, np.int64)
+        yield Call((x, index, out), (Expected(out, wanted, 0),))
+        index, wanted, out = index.copy(), wanted.copy(), np.zeros(size, np.int64)
+        index[[3, 7]] = source_size, -1
+        wanted[[3, 7]] = -1
+        yield Call((x, index, out), (Expected(out, wanted, 0),))
 
 
 def sigmoid(x: Array) -> Array:

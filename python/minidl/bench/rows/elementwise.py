@@ -83,4 +83,12 @@ ROWS = [
         "torch.index_select(x, 0, index).to(out.dtype).mul_(scale).add_(shift)",
         traffic=_gathered,
     ),
+    Row(
+        "gather_labels",
+        {"cache": ((1000, 128),), "memory": ((4 << 20, 4 << 20),)},
+        0,
+        "np.take(x, index, out=out, mode='clip')",
+        "torch.index_select(x, 0, index, out=out)",
+        traffic=_gathered,
+    ),
 ]

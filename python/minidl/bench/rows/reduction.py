@@ -21,4 +21,11 @@ ROWS = [
         "(x.mean(1), x.var(1, ddof=1))",
         "torch.var_mean(x, 1, correction=correction)[::-1]",
     ),
+    Row(
+        "count_correct",
+        {"cache": ((128, 10), (3000, 10)), "memory": ((1 << 20, 10),)},
+        0,
+        "np.count_nonzero(logits.argmax(1) == labels)",
+        "(logits.argmax(1) == labels).sum()",
+    ),
 ]
