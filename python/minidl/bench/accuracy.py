@@ -1,4 +1,4 @@
-"""Time to accuracy: a whole `minidl train`, from the start of its process to its exit, beside the same recipe in PyTorch."""
+"""Time to accuracy: a whole `minidl train`, process start to exit, beside the same recipe in PyTorch."""
 
 from __future__ import annotations
 

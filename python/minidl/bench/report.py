@@ -11,6 +11,7 @@ from minidl.bench.machine import describe_machine
 from minidl.bench.measure import Measurement
 from minidl.bench.processes import Worker
 from minidl.bench.roofs import Roofs
+from minidl.io import write_atomically
 
 SCHEMA = 1
 
@@ -28,6 +29,13 @@ def make_report(
         "roofs": roofs.to_json(),
         "rows": [measurement.to_json() for measurement in measurements],
     }
+
+
+def write_report(report: Mapping[str, Any], path: Path) -> None:
+    """As JSON with a line for each row, so that two records can be compared line by line."""
+    head = json.dumps({key: value for key, value in report.items() if key != "rows"}, indent=1)
+    rows = ",\n".join(f"  {json.dumps(row)}" for row in report["rows"])
+    write_atomically(path, f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n'.encode())
 
 
 def read_report(path: Path) -> tuple[list[Measurement], Roofs]:

@@ -6,6 +6,7 @@ Imports nothing of minidl's but minidl itself, where that is the library. Prints
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -37,7 +38,7 @@ def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callabl
     torch.manual_seed(0)
     widths = task["widths"]
     layers: list[Any] = []
-    for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
+    for inputs, outputs in itertools.pairwise(widths[:-1]):
         layers.append(nn.Linear(inputs, outputs))
         layers += [nn.BatchNorm1d(outputs)] if task["batch_norm"] else []
         layers.append(nn.ReLU())
@@ -72,7 +73,7 @@ def jax_step(task: dict[str, Any], threads: int) -> Callable[[], Any]:
     random = np.random.default_rng(0)
     params: list[dict[str, Any]] = []
     running: list[dict[str, Any]] = []
-    for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         bound = 1 / np.sqrt(inputs)
         weight = random.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
         layer = {"weight": jnp.asarray(weight), "bias": jnp.zeros(outputs)}
@@ -171,7 +172,12 @@ def limit_cores(threads: int) -> None:
 
 
 def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    """The most memory that this process has had; second choice ru_maxrss, in which Linux counts a parent's memory."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def first_number(result: Any) -> float:

@@ -6,6 +6,7 @@ The images lie in memory as one tensor, and a batch is picked by indices: no Dat
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -44,8 +45,7 @@ def main(
     epochs: int,
 ) -> dict[str, Any]:
     """Trains until an epoch ends with the test accuracy wanted, and says which one that was."""
-    import torch
-
+    torch = importlib.import_module("torch")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     files = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -56,32 +56,31 @@ def main(
         flat = torch.from_numpy(pixels.reshape(len(pixels), -1).astype(np.float32))
         return flat.div_(255).sub_(mean).div_(std)
 
-    x, y = prepared(images), torch.from_numpy(labels.astype(np.int64))
+    train_x, train_y = prepared(images), torch.from_numpy(labels.astype(np.int64))
     test_x, test_y = prepared(test_images), torch.from_numpy(test_labels.astype(np.int64))
     model = build_model(torch, hidden, dropout)
     matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=lr)
-    steps = epochs * -(-len(x) // batch_size)
+    steps = epochs * -(-len(train_x) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     loss_function = torch.nn.CrossEntropyLoss()
-    reached = 0.0
-    for epoch in range(1, epochs + 1):
+    reached, taken = 0.0, 0
+    while taken < epochs and reached < accuracy:
         model.train()
-        for index in torch.randperm(len(x)).split(batch_size):
-            loss = loss_function(model(x[index]), y[index])
+        for index in torch.randperm(len(train_x)).split(batch_size):
+            loss = loss_function(model(train_x[index]), train_y[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         model.eval()
         with torch.no_grad():
-            hits = sum((model(a).argmax(1) == b).sum().item() for a, b in zip(test_x.split(1000), test_y.split(1000)))
-        reached = hits / len(test_y)
-        if reached >= accuracy:
-            break
-    return {"epochs": epoch, "accuracy": reached}
+            batches = zip(test_x.split(1000), test_y.split(1000), strict=True)
+            hits = sum((model(x).argmax(1) == y).sum().item() for x, y in batches)
+        reached, taken = hits / len(test_y), taken + 1
+    return {"epochs": taken, "accuracy": reached}
 
 
 if __name__ == "__main__":

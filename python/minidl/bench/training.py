@@ -1,4 +1,4 @@
-"""Whole training steps: minidl captured and eager beside PyTorch, JAX and scikit-learn, a process per library and round."""
+"""Whole training steps beside PyTorch, JAX and scikit-learn: a process per library and round, turn by turn."""
 
 from __future__ import annotations
 
@@ -70,6 +70,9 @@ NETS = {"small": SMALL, "normalized": NORMALIZED, "wide": WIDE}
 
 def select_tasks(nets: Sequence[str], batches: Sequence[int] = ()) -> list[Task]:
     """The tasks of some nets (all for none) and batch sizes (all for none). ValueError where none is left."""
+    for net in nets:
+        if net not in NETS:
+            raise ValueError(f"--net must be one of {', '.join(NETS)}, got {net!r}")
     chosen = {NETS[net] for net in nets} or set(NETS.values())
     tasks = [task for task in TASKS if task.widths in chosen and (not batches or task.batch in batches)]
     if not tasks:
@@ -141,8 +144,8 @@ def available(pythons: Mapping[str, str | None]) -> tuple[dict[str, str], list[s
     ImportError where an interpreter that was named does not have its library.
     """
     found, missing = dict.fromkeys(OURS, sys.executable), []
-    for library in OTHERS:
-        python = pythons.get(library)
+    for library in pythons:
+        python = pythons[library]
         module = "sklearn.neural_network" if library == "sklearn" else library
         command = [python or sys.executable, "-c", f"import {module}"]
         try:

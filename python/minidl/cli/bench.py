@@ -1,121 +1,104 @@
-"""`minidl bench`: rows measured, printed, recorded, drawn."""
+"""The commands `minidl bench` and `minidl bench train`: parse and call."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
-from rich.markup import escape
+from typer.core import TyperGroup
 
-from minidl import _cpu
-from minidl.bench import QUICK, Measurement, Plan, measure_all, measure_roofs
-from minidl.bench.libraries import started
-from minidl.bench.machine import describe_machine
-from minidl.bench.report import make_report
-from minidl.bench.roofline import plot_roofline
-from minidl.bench.roofs import Roofs
-from minidl.bench.select import select_rows
-from minidl.cli.outputs import check_writable
-from minidl.cli.plots import can_plot
-from minidl.io import write_atomically
+from minidl import _cpu, backends
+from minidl.cli.options import existing_folder, option, plain_errors, require_accuracy
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked for on the command line."""
+class _KernelsByDefault(TyperGroup):
+    """`minidl bench NAME...` means `minidl bench kernels NAME...`."""
 
-    names: Sequence[str]
-    threads: int
-    isa: str | None
-    dtype: str
-    sizes: Sequence[str]
-    torch: str | None
-    json: Path | None
-    plot: Path | None
-    is_quick: bool
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if not arguments or arguments[0] not in self.commands:
+            arguments = ["kernels", *arguments]
+        return super().parse_args(context, arguments)
 
 
-def run(request: Request, console: Console) -> bool:
-    """Measures, prints row by row and records; True if every result was right."""
-    rows = select_rows(request.names)
-    if request.plot is not None and not can_plot():
-        raise ImportError("--plot needs matplotlib, which is not installed: pip install matplotlib")
-    for path in (request.json, request.plot):
-        if path is not None:
-            check_writable(path)
-    if request.isa is not None:
-        _cpu.set_isa(request.isa)
-    _cpu.set_thread_count(request.threads)
-    roofs = measure_roofs(request.dtype)
-    plan, shapes_per_size = (QUICK, 1) if request.is_quick else (Plan(), None)
-    measurements: list[Measurement] = []
-    with started({"torch": request.torch}, request.threads, _cpu.isa()) as (workers, missing):
-        _print_head(request, roofs, missing, console)
-        libraries = dict(workers)
-        for m in measure_all(rows, request.sizes, request.dtype, libraries, roofs, plan, shapes_per_size):
-            measurements.append(m)
-            _print_row(m, console)
-        report = make_report(measurements, roofs, request.dtype, workers)
-    if request.json is not None:
-        write_atomically(request.json, (json.dumps(report, indent=1) + "\n").encode())
-        console.print(f"figures: {escape(str(request.json))}", highlight=False, soft_wrap=True)
-    if request.plot is not None:
-        machine = report["machine"]
-        title = f"{machine['cpu']}, {machine['isa']}, {request.threads} threads, {request.dtype}"
-        plot_roofline(measurements, roofs, request.plot, title)
-        console.print(f"roofline: {escape(str(request.plot))}", highlight=False, soft_wrap=True)
-    wrong = [m for m in measurements if m.failure]
-    if wrong:
-        console.print(f"[red]{len(wrong)} of {len(measurements)} rows are wrong[/]", highlight=False)
-    return not wrong
+bench_app = typer.Typer(cls=_KernelsByDefault, rich_markup_mode=None)
 
 
-def _print_head(request: Request, roofs: Roofs, missing: Sequence[str], console: Console) -> None:
-    machine = describe_machine()
-    load = f", load {machine['load']:.1f}" if machine["load"] is not None else ""
-    console.print(
-        f"{machine['cpu']}, {machine['cores']} cores{load}; {machine['isa']}, {request.threads} threads, "
-        f"{request.dtype}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"roofs: {roofs.flops / 1e9:.0f} GFLOP/s; {roofs.cache / 1e9:.0f} GB/s in cache, "
-        f"{roofs.memory / 1e9:.0f} GB/s in memory",
-        highlight=False,
-    )
-    for line in missing:
-        console.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
-    console.print(
-        f"{'kernel':29} {'shape':25} {'us':>10} {'spread':>7} {'GFLOP/s':>8} {'GB/s':>6} {'of roof':>14} "
-        f"{'NumPy us':>10} {'ratio':>6} {'torch us':>10} {'ratio':>6}",
-        style="bold",
-        highlight=False,
-        soft_wrap=True,
-    )
+@bench_app.command(hidden=True)
+def kernels(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[KERNEL_OR_FAMILY]...", help="What to measure (default: all).")
+    ] = None,
+    threads: Annotated[int | None, option("CPU threads of every library (default: all).", min=1)] = None,
+    isa: Annotated[str | None, option("Instruction set (default: the best).", _cpu.available_isas())] = None,
+    dtype: Annotated[str, option("Number type (default: float32).", ("float32", "float64"))] = "float32",
+    size: Annotated[
+        str, option("Arrays in cache, in memory, or both (default: all).", ("cache", "memory", "all"))
+    ] = "all",
+    torch: Annotated[
+        str | None, option("Interpreter that imports torch (default: this one, if it does).", metavar="PYTHON")
+    ] = None,
+    json: Annotated[Path | None, option("File for the figures.", metavar="FILE")] = None,
+    plot: Annotated[Path | None, option("File for the roofline, a PNG picture.", metavar="FILE")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One shape per size, short samples.")] = False,
+) -> None:
+    """Measure kernels against this machine's roofs, NumPy and PyTorch. A result that is wrong has no time and makes the
+    exit code 1. Training steps: minidl bench train --help."""
+    from minidl.cli import bench_kernels as command
+
+    with plain_errors():
+        request = command.Request(
+            names or [],
+            threads or backends.get_num_threads(),
+            isa,
+            dtype,
+            ("cache", "memory") if size == "all" else (size,),
+            torch,
+            json,
+            plot,
+            quick,
+        )
+        if not command.run(request, Console()):
+            raise typer.Exit(1)
 
 
-def _print_row(m: Measurement, console: Console) -> None:
-    start = f"{m.kernel:29} {m.shape:25}"
-    if m.failure:
-        console.print(f"{escape(start)} [red]{escape(m.failure)}[/]", highlight=False, soft_wrap=True)
-        return
-    own = m.timings["minidl"]
-    text = (
-        f"{start} {own.median * 1e6:10.2f} {own.spread:7.0%} {m.cost.flops / own.median / 1e9:8.1f} "
-        f"{m.cost.bytes / own.median / 1e9:6.1f} {m.of_roof:6.0%} {m.roof:7}"
-    )
-    for library in ("numpy", "torch"):
-        ratio = m.ratio_to(library)
-        if ratio is None:
-            text += f" {'-':>10} {'-':>6}"
+@bench_app.command(name="train")
+def bench_train(
+    net: Annotated[
+        list[str] | None,
+        option(
+            "Networks to measure, may be repeated (default: all).", metavar="|".join(("small", "normalized", "wide"))
+        ),
+    ] = None,
+    batch: Annotated[list[int] | None, option("Batch sizes to measure, may be repeated (default: all).")] = None,
+    threads: Annotated[int | None, option("CPU threads of every library (default: all).", min=1)] = None,
+    rounds: Annotated[int, option("Processes per library (default: 5).", min=1)] = 5,
+    seconds: Annotated[float, option("Of measuring in each process (default: 1).", min=0.001)] = 1.0,
+    torch: Annotated[
+        str | None, option("Interpreter that imports torch (default: this one).", metavar="PYTHON")
+    ] = None,
+    jax: Annotated[str | None, option("Interpreter that imports jax (default: this one).", metavar="PYTHON")] = None,
+    sklearn: Annotated[
+        str | None, option("Interpreter that imports sklearn (default: this one).", metavar="PYTHON")
+    ] = None,
+    to_accuracy: Annotated[
+        float | None, option("Time whole runs, until an epoch ends with this test accuracy, instead of steps.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, option("Folder of the data set, for --to-accuracy.", callback=existing_folder)
+    ] = None,
+    json: Annotated[Path | None, option("File for the figures.", metavar="FILE")] = None,
+) -> None:
+    """Measure whole training steps, or runs to an accuracy, beside PyTorch, JAX and scikit-learn where they are
+    installed: each library in a process of its own, turn by turn."""
+    from minidl.cli import bench_steps as command
+
+    with plain_errors():
+        require_accuracy("--to-accuracy", to_accuracy)
+        pythons = {"torch": torch, "jax": jax, "sklearn": sklearn}
+        threads = threads or backends.get_num_threads()
+        if to_accuracy is not None:
+            command.run_race(to_accuracy, pythons, data_dir, threads, rounds, json, Console())
         else:
-            text += f" {m.timings[library].median * 1e6:10.2f} {ratio:6.2f}"
-    disturbed = [f"{name} {t.others:.0%}" for name, t in m.timings.items() if t.was_disturbed]
-    busy = [f"busy, others took of a core: {', '.join(disturbed)}"] if disturbed else []
-    notes = "; ".join([*m.notes, *busy])
-    note = f"  [yellow]{escape(notes)}[/]" if notes else ""
-    console.print(escape(text) + note, highlight=False, soft_wrap=True)
+            command.run_steps(net or [], batch or [], pythons, threads, rounds, seconds, json, Console())
