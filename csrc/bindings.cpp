@@ -854,6 +854,19 @@ void bind_optimizer(py::module_& m) {
       maths::scale_gradients, "grads"_a, "squared_norm"_a, "max_norm"_a);
 }
 
+void bind_roof(py::module_& m) {
+  define_unary(m, ENTRY(multiply_add), "factor"_a, "term"_a);
+  m.def(
+      "triad",
+      [](Array a, Array b, Array out, double factor, bool bypass_cache) {
+        ARRAYS(triad, a, b, out);
+        require_same_shape(a, b);
+        require_same_shape(a, out);
+        run(ENTRY(triad), a.dtype, a, b, out, a.size(), factor, bypass_cache);
+      },
+      maths::triad, "a"_a, "b"_a, "out"_a, "factor"_a, "bypass_cache"_a = false);
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& m) {
@@ -891,6 +904,7 @@ void bind_kernels(py::module_& m) {
   bind_normalization(m);
   bind_random(m);
   bind_optimizer(m);
+  bind_roof(m);
 }
 
 }  // namespace minidl

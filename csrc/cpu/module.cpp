@@ -93,8 +93,9 @@ PYBIND11_MODULE(_cpu, m) {
       .def("end", &Plan::end, "Ends tracing or recording.")
       .def("replay", &Plan::replay, "Runs the recorded calls with other inputs of the same shapes and layouts.",
            "inputs"_a)
-      .def("profile", &Plan::profile, "Replays and returns (kernel, shapes, itemsize, seconds) of every call.",
-           "inputs"_a, "repeats"_a)
+      .def("profile", &Plan::profile,
+           "Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.", "inputs"_a,
+           "repeats"_a)
       .def(
           "require_determined", [](Plan& plan, Array array) { plan.require_determined(array); },
           "Fails unless the recorded calls determine the array's content.", "array"_a)

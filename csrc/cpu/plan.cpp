@@ -251,7 +251,7 @@ py::bytes signature(const py::list& arrays) {
   return py::bytes((const char*)numbers.data(), numbers.size() * sizeof(int64_t));
 }
 
-// [(kernel, shapes, itemsize, seconds)]: the mean of some replays, each call timed by itself.
+// [(kernel, ((shape, itemsize) of each array), seconds)]: the mean of some replays, each call timed by itself.
 py::list Plan::profile(const py::list& inputs, int repeats) {
   using Clock = std::chrono::steady_clock;
   bind(inputs);
@@ -267,9 +267,10 @@ py::list Plan::profile(const py::list& inputs, int repeats) {
   });
   py::list rows;
   for (const auto& call : calls_) {
-    py::list shapes;
-    for (const auto& shape : call->shapes) shapes.append(py::tuple(py::cast(shape)));
-    rows.append(py::make_tuple(call->name, py::tuple(shapes), call->itemsize, call->seconds));
+    py::list operands;
+    for (const auto& operand : call->operands)
+      operands.append(py::make_tuple(py::tuple(py::cast(operand.shape)), operand.itemsize));
+    rows.append(py::make_tuple(call->name, py::tuple(operands), call->seconds));
   }
   return rows;
 }

@@ -29,8 +29,12 @@ class AddressSet {
 // One kernel call with its arguments, all but the stream.
 struct Call {
   const char* name = "";
-  std::vector<std::vector<int64_t>> shapes;  // of its arrays, for the profile
-  int64_t itemsize = 0;
+  // Shape and bytes an element of each of its arrays, for the profile.
+  struct Operand {
+    std::vector<int64_t> shape;
+    int64_t itemsize;
+  };
+  std::vector<Operand> operands;
   double seconds = 0;  // of the last profiled replay
 
   virtual ~Call() = default;

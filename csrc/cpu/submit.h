@@ -43,8 +43,7 @@ struct KernelCall : Call {
 template <typename Parameter>
 void note_argument(Plan& plan, Call& call, const Array& array) {
   if (!array.is_given) return;
-  call.shapes.emplace_back(array.shape, array.shape + array.dims);
-  call.itemsize = array.itemsize > call.itemsize ? array.itemsize : call.itemsize;
+  call.operands.push_back({{array.shape, array.shape + array.dims}, array.itemsize});
   if constexpr (std::is_const_v<std::remove_pointer_t<Parameter>>)
     plan.note_read(array);
   else
@@ -59,8 +58,12 @@ void note_argument(Plan& plan, Call& call, const Argument& argument) {
       plan.note_read(array);
       plan.note_write(array);
     }
-    for (const auto& segment : argument->segments) call.shapes.push_back({segment.size});
-    call.itemsize = argument->itemsize;
+    // A segment is one operand: its parameter, gradient and states as rows.
+    for (const auto& segment : argument->segments) {
+      int64_t rows = 2;
+      for (auto* state : segment.state) rows += state != nullptr;
+      call.operands.push_back({{rows, segment.size}, argument->itemsize});
+    }
   }
 }
 

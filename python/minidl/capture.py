@@ -11,12 +11,15 @@ from minidl.tensor import Tensor
 
 # Every signature keeps its memory; a step that is called with ever new numbers would fill the machine.
 MAX_RECORDS = 8
+# A kernel call: its name, shape and bytes an element of each of its arrays, seconds.
+CallProfile = tuple[str, tuple[tuple[tuple[int, ...], int], ...], float]
 
 
 class Record:
     """The plan of one signature: its kernel calls, what the step returned and the gradients that it left behind."""
 
-    def __init__(self, is_strict: bool) -> None:
+    def __init__(self, key: tuple[Any, ...], is_strict: bool) -> None:
+        self.key = key
         self.plan = backends.cpu.kernels.Plan(is_strict)
         self.version = changes.version()
         self.result: Any = None
@@ -73,7 +76,23 @@ class CapturedStep:
         """Why the step is not replayed, for one that was captured with ``strict=False``; empty where it is."""
         return next((record.plan.failure for record in self.records.values() if record.plan.failure), "")
 
-    def __call__(self, *args: Any) -> Any:
+    def profile(self, *args: Any, repeats: int = 20) -> list[CallProfile]:
+        """What each kernel call of the step takes, the mean of some replays.
+
+        The step really runs - up to twice to be recorded, then ``repeats`` times - and changes what it changes. Raises
+        RuntimeError where it cannot be replayed.
+        """
+        for _ in range(3):
+            self(*args)
+        record, inputs = self._record_of(args)
+        if record is None or not record.is_complete:
+            raise RuntimeError(f"capture: this step has no record to profile: {self.failure or 'it has too many'}")
+        calls: list[CallProfile] = record.plan.profile(inputs, repeats)
+        record.leaves.restore()
+        return calls
+
+    def _record_of(self, args: tuple[Any, ...]) -> tuple[Record | None, list[Any]]:
+        """The record of a signature, a new one where there is none, or None where there are too many; the arrays."""
         tensors: list[Tensor] = []
         signature: list[Any] = [autograd.is_grad_enabled()]
         _describe(args, tensors, signature)
@@ -82,13 +101,19 @@ class CapturedStep:
         record = self.records.get(key)
         if record is None or record.version != changes.version():
             if record is None and len(self.records) >= MAX_RECORDS:
-                return _without_history(self.step(*args))
-            record = self.records[key] = Record(self.strict)
+                return None, inputs
+            record = self.records[key] = Record(key, self.strict)
+        return record, inputs
+
+    def __call__(self, *args: Any) -> Any:
+        record, inputs = self._record_of(args)
+        if record is None:
+            return _without_history(self.step(*args))
         try:
             return record.run(self.step, args, inputs)
         finally:
             if record.has_failed:
-                del self.records[key]
+                del self.records[record.key]
 
 
 def capture(step: Callable[..., Any], *, strict: bool = True) -> CapturedStep:

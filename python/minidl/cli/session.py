@@ -28,6 +28,8 @@ class Request:
     resume: Path | None = None
     record: str | None = None
     plot: Path | None = None
+    until_accuracy: float | None = None
+    wants_profile: bool = False
 
 
 def run(request: Request, console: Console) -> Outcome:
@@ -55,7 +57,16 @@ def run(request: Request, console: Console) -> Outcome:
     outputs = choose_outputs(config.dataset, request.checkpoint, request.record, request.plot, request.resume)
     outputs.check()
     try:
-        outcome = train(config, images, request.device, outputs, request.resume, console)
+        outcome = train(
+            config,
+            images,
+            request.device,
+            outputs,
+            request.resume,
+            console,
+            request.until_accuracy,
+            request.wants_profile,
+        )
     except TrainingInterrupted as error:
         resume = f"minidl train --resume {outputs.checkpoint}"
         raise TrainingInterrupted(f"{error}; everything is saved, go on with: {resume}") from None

@@ -16,6 +16,7 @@ from minidl import _cpu, backends, generator
 from minidl.cli.config import RunConfig
 from minidl.cli.outputs import Outputs
 from minidl.cli.plots import can_plot, plot_learning_curve
+from minidl.cli.profile import print_profile
 from minidl.cli.recipe import build_loaders, build_model, build_optimizer, build_schedule, pixel_scale
 from minidl.data import DatasetNotFoundError, ImageSet, load_images
 from minidl.io import write_atomically
@@ -25,6 +26,7 @@ from minidl.training import (
     History,
     ModelCheckpoint,
     ProgressBar,
+    StopAtAccuracy,
     Training,
     evaluate,
 )
@@ -56,9 +58,16 @@ def load_or_fall_back(name: str | None, data_dir: Path | None, console: Console)
 
 
 def train(
-    config: RunConfig, images: ImageSet, device: str, outputs: Outputs, resume: Path | None, console: Console
+    config: RunConfig,
+    images: ImageSet,
+    device: str,
+    outputs: Outputs,
+    resume: Path | None,
+    console: Console,
+    until_accuracy: float | None = None,
+    wants_profile: bool = False,
 ) -> Outcome:
-    """Trains as configured and measures the test accuracy.
+    """Trains as configured, or until an epoch reaches a test accuracy, and measures the test accuracy.
 
     Raises:
         NonFiniteLossError, TrainingInterrupted: see `training.fit`.
@@ -73,6 +82,8 @@ def train(
     callbacks: list[Callback] = [] if console.quiet else [ProgressBar(console)]
     if config.patience is not None:
         callbacks.append(EarlyStopping("val_loss", config.patience))
+    if until_accuracy is not None:
+        callbacks.append(StopAtAccuracy(loaders.test, until_accuracy))
     callbacks.append(ModelCheckpoint(outputs.checkpoint))
     training = Training(
         model,
@@ -91,6 +102,9 @@ def train(
     history = training.run()
     test_loss, test_accuracy = evaluate(model, loaders.test)
     seconds = time.perf_counter() - started
+    if wants_profile:
+        x, target = next(iter(loaders.train))
+        print_profile(model, training.loss, optimizer, x, target, console)
     return Outcome(config, history, test_loss, test_accuracy or 0.0, seconds, device)
 
 

@@ -47,11 +47,19 @@ class Call:
 
 
 class Inputs:
-    """Draws the arrays of a check in one number type; outputs start as nan, so that a gap shows."""
+    """Draws the arrays of a check in one number type; outputs start as nan, so that a gap shows.
 
-    def __init__(self, dtype: Any, seed: int = 0) -> None:
+    With `only`, checks run at that one shape instead of their own.
+    """
+
+    def __init__(self, dtype: Any, seed: int = 0, only: Any = None) -> None:
         self.dtype = np.dtype(dtype)
         self.random = np.random.default_rng(seed)
+        self.only = only
+
+    def shapes(self, own: Iterable[Any]) -> Iterable[Any]:
+        """The shapes to run at: a check's own, or the one asked for."""
+        return own if self.only is None else (self.only,)
 
     def normal(self, *shape: int) -> Array:
         return np.asarray(self.random.normal(size=shape), self.dtype)

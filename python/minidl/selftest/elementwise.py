@@ -17,7 +17,7 @@ def _unary(
     function: Callable[..., Array], *scalars: float, low: float = -4, high: float = 4, epsilons: float = 8
 ) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
-        for size in SIZES:
+        for size in inputs.shapes(SIZES):
             x, out = inputs.uniform(low, high, size), inputs.out(size)
             yield Call((x, out, *scalars), (Expected(out, function(wide(x), *scalars), epsilons),))
 
@@ -28,7 +28,7 @@ def _unary_backward(derivative: Callable[..., Array], *scalars: float, low: floa
     """`derivative(saved, *scalars)` is the factor of grad_out; saved is x, or out where the kernel takes that."""
 
     def make(inputs: Inputs) -> Iterator[Call]:
-        for size in SIZES:
+        for size in inputs.shapes(SIZES):
             saved, grad_out, grad_x = inputs.uniform(low, high, size), inputs.normal(size), inputs.out(size)
             wanted = wide(grad_out) * derivative(wide(saved), *scalars)
             yield Call((saved, grad_out, grad_x, *scalars), (Expected(grad_x, wanted, 16),))
@@ -44,7 +44,7 @@ def _binary(function: Callable[[Array, Array], Array], low: float = -4, high: fl
             ((37, 1), (37, 19)),
             ((5, 1, 7), (3, 1)),
         ]
-        for shape_a, shape_b in shapes:
+        for shape_a, shape_b in inputs.shapes(shapes):
             a, b = inputs.uniform(low, high, *shape_a), inputs.uniform(low, high, *shape_b)
             out = inputs.out(*np.broadcast_shapes(shape_a, shape_b))
             yield Call((a, b, out), (Expected(out, function(wide(a), wide(b)), 16),))
@@ -55,30 +55,34 @@ def _binary(function: Callable[[Array, Array], Array], low: float = -4, high: fl
 
 
 def _where(inputs: Inputs) -> Iterator[Call]:
-    condition = (inputs.random.random((37, 1)) < 0.5).astype(np.uint8)
-    a, b, out = inputs.normal(37, 19), inputs.normal(19), inputs.out(37, 19)
-    yield Call((condition, a, b, out), (Expected(out, np.where(condition, wide(a), wide(b)), 0),))
+    for rows, columns in inputs.shapes(((37, 19),)):
+        condition = (inputs.random.random((rows, 1)) < 0.5).astype(np.uint8)
+        a, b, out = inputs.normal(rows, columns), inputs.normal(columns), inputs.out(rows, columns)
+        yield Call((condition, a, b, out), (Expected(out, np.where(condition, wide(a), wide(b)), 0),))
 
 
 def _add_scaled(inputs: Inputs) -> Iterator[Call]:
-    x, out = inputs.normal(1003), inputs.normal(1003)
-    yield Call((x, out, 0.25), (Expected(out, wide(out) + 0.25 * wide(x), 2),))
+    for size in inputs.shapes((1003,)):
+        x, out = inputs.normal(size), inputs.normal(size)
+        yield Call((x, out, 0.25), (Expected(out, wide(out) + 0.25 * wide(x), 2),))
 
 
 def _fill(inputs: Inputs) -> Iterator[Call]:
-    for size in SIZES:
+    for size in inputs.shapes(SIZES):
         out = inputs.out(size)
         yield Call((out, 2.5), (Expected(out, np.full(size, 2.5), 0),))
 
 
 def _copy_strided(inputs: Inputs) -> Iterator[Call]:
-    for x in (inputs.normal(19, 37).T, inputs.normal(37, 57)[:, ::3], inputs.normal(19), inputs.normal(37, 1)):
-        out = inputs.out(37, 19)
-        yield Call((x, out), (Expected(out, wide(x), 0),))
+    for rows, columns in inputs.shapes(((37, 19),)):
+        every_third = inputs.normal(rows, 3 * columns)[:, ::3]
+        for x in (inputs.normal(columns, rows).T, every_third, inputs.normal(columns), inputs.normal(rows, 1)):
+            out = inputs.out(rows, columns)
+            yield Call((x, out), (Expected(out, wide(x), 0),))
 
 
 def _transpose(inputs: Inputs) -> Iterator[Call]:
-    for shape in ((37, 67), (3, 65, 17), (1, 5)):
+    for shape in inputs.shapes(((37, 67), (3, 65, 17), (1, 5))):
         x = inputs.normal(*shape)
         wanted = wide(x).swapaxes(-1, -2)
         out = inputs.out(*wanted.shape)
@@ -86,30 +90,54 @@ def _transpose(inputs: Inputs) -> Iterator[Call]:
 
 
 def _gather_rows(inputs: Inputs) -> Iterator[Call]:
-    x, out = inputs.normal(29, 67), inputs.out(41, 67)
-    index = inputs.labels(29, 41)
-    index[[3, 7]] = 29, -1
-    wanted = wide(x)[np.clip(index, 0, 28)]
-    wanted[[3, 7]] = np.nan
-    yield Call((x, index, out), (Expected(out, wanted, 0),))
+    for source_rows, rows, columns in inputs.shapes(((29, 41, 67),)):
+        x, index = inputs.normal(source_rows, columns), inputs.labels(source_rows, rows)
+        wanted = wide(x)[index]
+        out = inputs.out(rows, columns)
+        yield Call((x, index, out), (Expected(out, wanted, 0),))
+        index, wanted, out = index.copy(), wanted.copy(), inputs.out(rows, columns)
+        index[[3, 7]] = source_rows, -1
+        wanted[[3, 7]] = np.nan
+        yield Call((x, index, out), (Expected(out, wanted, 0),))
 
 
 def _gather_rows_uint8(inputs: Inputs) -> Iterator[Call]:
-    x = inputs.random.integers(0, 256, (29, 67), dtype=np.uint8)
-    index, out = inputs.labels(29, 41), inputs.out(41, 67)
-    index[3] = 29
-    wanted = wide(x)[np.clip(index, 0, 28)] / 255 - 0.5
-    wanted[3] = np.nan
-    yield Call((x, index, out, 1 / 255, -0.5), (Expected(out, wanted, 4),))
+    for source_rows, rows, columns in inputs.shapes(((29, 41, 67),)):
+        x = inputs.random.integers(0, 256, (source_rows, columns), dtype=np.uint8)
+        index, out = inputs.labels(source_rows, rows), inputs.out(rows, columns)
+        wanted = wide(x)[index] / 255 - 0.5
+        yield Call((x, index, out, 1 / 255, -0.5), (Expected(out, wanted, 4),))
+        index, wanted, out = index.copy(), wanted.copy(), inputs.out(rows, columns)
+        index[3] = source_rows
+        wanted[3] = np.nan
+        yield Call((x, index, out, 1 / 255, -0.5), (Expected(out, wanted, 4),))
+
+
+def _multiply_add(inputs: Inputs) -> Iterator[Call]:
+    for size in inputs.shapes(SIZES):
+        x = np.asarray(inputs.random.integers(-100, 100, size), inputs.dtype)
+        # Exact: the sums are whole numbers of halves; with factor 0.5 all chains end at the fixed point 2.
+        for factor, term, wanted in ((1.0, 0.5, wide(x) + 2048), (0.5, 1.0, np.full(size, 2.0))):
+            out = inputs.out(size)
+            yield Call((x, out, factor, term), (Expected(out, wanted, 0),))
+
+
+def _triad(inputs: Inputs) -> Iterator[Call]:
+    for size in inputs.shapes((1003, 3, 0, 40_000)):
+        for bypass_cache in (False, True):
+            a, b, out = inputs.normal(size), inputs.normal(size), inputs.out(size)
+            yield Call((a, b, out, 0.75, bypass_cache), (Expected(out, wide(a) + 0.75 * wide(b), 2),))
 
 
 def _gather_labels(inputs: Inputs) -> Iterator[Call]:
-    x, index = inputs.labels(10, 29), inputs.labels(29, 41)
-    index[[3, 7]] = 29, -1
-    wanted = x[np.clip(index, 0, 28)]
-    wanted[[3, 7]] = -1
-    out = np.zeros(41, np.int64)
-    yield Call((x, index, out), (Expected(out, wanted, 0),))
+    for source_size, size in inputs.shapes(((29, 41),)):
+        x, index = inputs.labels(10, source_size), inputs.labels(source_size, size)
+        wanted, out = x[index], np.zeros(size, np.int64)
+        yield Call((x, index, out), (Expected(out, wanted, 0),))
+        index, wanted, out = index.copy(), wanted.copy(), np.zeros(size, np.int64)
+        index[[3, 7]] = source_size, -1
+        wanted[[3, 7]] = -1
+        yield Call((x, index, out), (Expected(out, wanted, 0),))
 
 
 def sigmoid(x: Array) -> Array:
@@ -154,15 +182,18 @@ def _elu(x: Array, alpha: float) -> Array:
     return np.where(x > 0, x, alpha * np.expm1(x))
 
 
+PRELU_SHAPES = (((37, 19), 19), ((5, 3, 7), 3), ((41,), 1))
+
+
 def _prelu_forward(inputs: Inputs) -> Iterator[Call]:
-    for shape, channels in (((37, 19), 19), ((5, 3, 7), 3), ((41,), 1)):
+    for shape, channels in inputs.shapes(PRELU_SHAPES):
         x, weight, out = inputs.normal(*shape), inputs.uniform(0, 0.5, channels), inputs.out(*shape)
         wanted = np.where(x > 0, wide(x), _per_channel(weight, shape) * wide(x))
         yield Call((x, weight, out), (Expected(out, wanted, 2),))
 
 
 def _prelu_backward(inputs: Inputs) -> Iterator[Call]:
-    for shape, channels in (((37, 19), 19), ((5, 3, 7), 3), ((41,), 1)):
+    for shape, channels in inputs.shapes(PRELU_SHAPES):
         x, weight, grad_out = inputs.normal(*shape), inputs.uniform(0, 0.5, channels), inputs.normal(*shape)
         grad_x, grad_weight = inputs.out(*shape), inputs.out(channels)
         g = wide(grad_out)
@@ -182,6 +213,8 @@ def _per_channel(weight: Array, shape: tuple[int, ...]) -> Array:
 
 
 CHECKS: Checks = {
+    "multiply_add": [_multiply_add],
+    "triad": [_triad],
     "negative_forward": [_unary(np.negative, epsilons=0)],
     "absolute_forward": [_unary(np.abs, epsilons=0)],
     "square_forward": [_unary(np.square, epsilons=1)],

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.selftest.check import Array, Call, Checks, Expected, Inputs, Maker, wide
 
 LR, BETA1, WEIGHT_DECAY = 0.01, 0.9, 0.1
+SHAPES = ((37, 67), (5,))
 # rule(w, g, state, t, **options) changes the float64 arrays w and state in place; t counts from 1.
 Rule = Callable[..., None]
 
@@ -110,7 +111,7 @@ def _steps(rule: Rule, state_count: int, kept: int, steps: int = 3, maximize: bo
     """`state_count` lists go to the kernel, of which the first `kept` are not empty."""
 
     def make(inputs: Inputs) -> Iterator[Call]:
-        shapes = ((37, 19), (5,))
+        shapes = next(iter(inputs.shapes((SHAPES,))))
         params = [inputs.normal(*shape) for shape in shapes]
         states = [[np.zeros(shape, inputs.dtype) for shape in shapes] for _ in range(kept)]
         empty: list[list[Array]] = [[] for _ in range(state_count - kept)]
@@ -132,14 +133,16 @@ def _steps(rule: Rule, state_count: int, kept: int, steps: int = 3, maximize: bo
 
 
 def _squared_norm(inputs: Inputs) -> Iterator[Call]:
-    grads, out = [inputs.normal(37, 67), inputs.normal(5)], np.full(1, np.nan)
+    shapes = next(iter(inputs.shapes((SHAPES,))))
+    grads, out = [inputs.normal(*shape) for shape in shapes], np.full(1, np.nan)
     wanted = sum(float((wide(grad) ** 2).sum()) for grad in grads)
     yield Call((grads, out), (Expected(out, np.array([wanted]), 64),))
 
 
 def _scale_gradients(inputs: Inputs) -> Iterator[Call]:
-    for max_norm in (1.0, 1e6):
-        grads = [inputs.normal(37, 67), inputs.normal(5)]
+    shapes = next(iter(inputs.shapes((SHAPES,))))
+    for max_norm in (49.9999, 1.0, 1e6):
+        grads = [inputs.normal(*shape) for shape in shapes]
         squared_norm = np.array([2500.0])
         scale = min(1.0, max_norm / (50.0 + 1e-6))
         yield Call((grads, squared_norm, max_norm), tuple(Expected(grad, scale * wide(grad), 4) for grad in grads))

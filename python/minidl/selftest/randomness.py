@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -66,61 +67,63 @@ class Summary(Expected):
 
 
 SAMPLES = 20_000
-# Five standard errors of a mean over SAMPLES independent draws with spread 1.
-FIVE_SIGMA = 5 / np.sqrt(SAMPLES)
+
+
+def five_sigma(size: int) -> float:
+    """Five standard errors of a mean over `size` independent draws with spread 1."""
+    return 5 / math.sqrt(size)
 
 
 def _random_bits(inputs: Inputs) -> Iterator[Call]:
-    for size in (1003, 3, 64):
+    for size in inputs.shapes((1003, 3, 64)):
         out = np.full(size, -1, np.int64)
         yield Call((_ticket(), out), (Expected(out, philox_words(SEED, CALL, size), 0),))
 
 
 def _uniform(inputs: Inputs) -> Iterator[Call]:
-    out = inputs.out(SAMPLES)
     spread = 3 / np.sqrt(12)
 
     def summarize(x: Array) -> Array:
         return np.array([x.mean(), x.std(), (x >= -1).all(), (x < 2).all()])
 
-    allowed = np.array([spread * FIVE_SIGMA, spread * FIVE_SIGMA, 0.5, 0.5])
-    yield Call((_ticket(), out, -1.0, 2.0), (Summary(out, summarize, np.array([0.5, spread, 1, 1]), allowed),))
+    for size in inputs.shapes((SAMPLES,)):
+        out = inputs.out(size)
+        allowed = np.array([spread * five_sigma(size), spread * five_sigma(size), 0.5, 0.5])
+        yield Call((_ticket(), out, -1.0, 2.0), (Summary(out, summarize, np.array([0.5, spread, 1, 1]), allowed),))
 
 
 def _normal(inputs: Inputs) -> Iterator[Call]:
-    out = inputs.out(SAMPLES)
-
     def summarize(x: Array) -> Array:
         z = (x - 1) / 2
         return np.array([z.mean(), z.std(), (z**3).mean(), (z**4).mean()])
 
-    # Standard errors of the first four moments of a normal variable: 1, 1/sqrt(2), sqrt(15), sqrt(96).
-    allowed = FIVE_SIGMA * np.array([1, 0.8, 4, 10])
-    yield Call((_ticket(), out, 1.0, 2.0), (Summary(out, summarize, np.array([0, 1, 0, 3]), allowed),))
+    for size in inputs.shapes((SAMPLES,)):
+        out = inputs.out(size)
+        # Standard errors of the first four moments of a normal variable: 1, 1/sqrt(2), sqrt(15), sqrt(96).
+        allowed = five_sigma(size) * np.array([1, 0.8, 4, 10])
+        yield Call((_ticket(), out, 1.0, 2.0), (Summary(out, summarize, np.array([0, 1, 0, 3]), allowed),))
 
 
 def _bernoulli(inputs: Inputs) -> Iterator[Call]:
-    out = inputs.out(SAMPLES)
-
     def summarize(x: Array) -> Array:
         return np.array([x.mean(), ((x == 0) | (x == 1)).all()])
 
-    yield Call(
-        (_ticket(), out, 0.3), (Summary(out, summarize, np.array([0.3, 1]), np.array([0.46 * FIVE_SIGMA, 0.5])),)
-    )
+    for size in inputs.shapes((SAMPLES,)):
+        out, allowed = inputs.out(size), np.array([0.46 * five_sigma(size), 0.5])
+        yield Call((_ticket(), out, 0.3), (Summary(out, summarize, np.array([0.3, 1]), allowed),))
 
 
 def _randint(inputs: Inputs) -> Iterator[Call]:
-    out = np.full(SAMPLES, -99, np.int64)
-
     def summarize(x: Array) -> Array:
         return np.array([np.mean(x == value) for value in range(-3, 4)])
 
-    yield Call((_ticket(), out, -3, 4), (Summary(out, summarize, np.full(7, 1 / 7), np.full(7, 0.35 * FIVE_SIGMA)),))
+    for size in inputs.shapes((SAMPLES,)):
+        out, allowed = np.full(size, -99, np.int64), np.full(7, 0.35 * five_sigma(size))
+        yield Call((_ticket(), out, -3, 4), (Summary(out, summarize, np.full(7, 1 / 7), allowed),))
 
 
 def _permutation(inputs: Inputs) -> Iterator[Call]:
-    for size in (1003, 2, 1):
+    for size in inputs.shapes((1003, 2, 1)):
         out = np.full(size, -1, np.int64)
 
         def summarize(x: Array) -> Array:
@@ -130,16 +133,16 @@ def _permutation(inputs: Inputs) -> Iterator[Call]:
 
 
 def _dropout(inputs: Inputs) -> Iterator[Call]:
-    x, out = inputs.uniform(1, 2, SAMPLES), inputs.out(SAMPLES)
+    for size in inputs.shapes((SAMPLES,)):
+        x, out = inputs.uniform(1, 2, size), inputs.out(size)
 
-    def summarize(y: Array) -> Array:
-        kept = y != 0
-        is_scaled = np.allclose(y[kept], wide(x)[kept] / 0.75, rtol=4 * np.finfo(inputs.dtype).eps)
-        return np.array([kept.mean(), is_scaled])
+        def summarize(y: Array, x: Array = x) -> Array:
+            kept = y != 0
+            is_scaled = np.allclose(y[kept], wide(x)[kept] / 0.75, rtol=4 * np.finfo(inputs.dtype).eps)
+            return np.array([kept.mean(), is_scaled])
 
-    yield Call(
-        (x, _ticket(), out, 0.25), (Summary(out, summarize, np.array([0.75, 1]), np.array([0.44 * FIVE_SIGMA, 0.5])),)
-    )
+        allowed = np.array([0.44 * five_sigma(size), 0.5])
+        yield Call((x, _ticket(), out, 0.25), (Summary(out, summarize, np.array([0.75, 1]), allowed),))
 
 
 CHECKS: Checks = {

@@ -18,7 +18,7 @@ Reduction: Any = _cpu.Reduction
 
 
 def _matmul(inputs: Inputs) -> Iterator[Call]:
-    for m, n, k in ((1, 1, 1), (37, 41, 67), (130, 10, 300), (5, 200, 3)):
+    for m, n, k in inputs.shapes(((1, 1, 1), (37, 41, 67), (130, 10, 300), (5, 200, 3))):
         for transpose_a, transpose_b, accumulate in ((0, 0, 0), (0, 1, 0), (1, 0, 1), (1, 1, 0)):
             a = inputs.normal(*((k, m) if transpose_a else (m, k)))
             b = inputs.normal(*((n, k) if transpose_b else (k, n)))
@@ -49,7 +49,7 @@ DERIVATIVES: dict[str, Callable[[Array], Array]] = {
 
 def _linear_forward(inputs: Inputs) -> Iterator[Call]:
     for name, activation in ACTIVATIONS.items():
-        for rows, in_features, out_features in ((37, 67, 41), (1, 5, 10)):
+        for rows, in_features, out_features in inputs.shapes(((37, 67, 41), (1, 5, 10))):
             x, weight = inputs.normal(rows, in_features), inputs.normal(out_features, in_features)
             bias, out = inputs.normal(out_features), inputs.out(rows, out_features)
             wanted = activation(wide(x) @ wide(weight).T + wide(bias))
@@ -58,7 +58,7 @@ def _linear_forward(inputs: Inputs) -> Iterator[Call]:
 
 
 def _linear_backward_input(inputs: Inputs) -> Iterator[Call]:
-    for rows, in_features, out_features in ((37, 67, 41), (1, 5, 10)):
+    for rows, in_features, out_features in inputs.shapes(((37, 67, 41), (1, 5, 10))):
         grad_out, weight = inputs.normal(rows, out_features), inputs.normal(out_features, in_features)
         grad_x = inputs.out(rows, in_features)
         wanted, scale = wide(grad_out) @ wide(weight), np.abs(wide(grad_out)) @ np.abs(wide(weight))
@@ -70,21 +70,22 @@ def _linear_backward_input(inputs: Inputs) -> Iterator[Call]:
 
 
 def _linear_backward_weight(inputs: Inputs) -> Iterator[Call]:
-    for accumulate in (False, True):
-        grad_out, x = inputs.normal(37, 41), inputs.normal(37, 67)
-        fresh = inputs.normal if accumulate else inputs.out
-        grad_weight, grad_bias = fresh(41, 67), fresh(41)
-        g = wide(grad_out)
-        weight, bias = g.T @ wide(x), g.sum(0)
-        if accumulate:
-            weight, bias = weight + wide(grad_weight), bias + wide(grad_bias)
-        yield Call(
-            (grad_out, x, grad_weight, grad_bias, accumulate),
-            (
-                Expected(grad_weight, weight, 4, np.abs(g).T @ np.abs(wide(x)) + 1),
-                Expected(grad_bias, bias, 8, np.abs(g).sum(0) + 1),
-            ),
-        )
+    for rows, in_features, out_features in inputs.shapes(((37, 67, 41),)):
+        for accumulate in (False, True):
+            grad_out, x = inputs.normal(rows, out_features), inputs.normal(rows, in_features)
+            fresh = inputs.normal if accumulate else inputs.out
+            grad_weight, grad_bias = fresh(out_features, in_features), fresh(out_features)
+            g = wide(grad_out)
+            weight, bias = g.T @ wide(x), g.sum(0)
+            if accumulate:
+                weight, bias = weight + wide(grad_weight), bias + wide(grad_bias)
+            yield Call(
+                (grad_out, x, grad_weight, grad_bias, accumulate),
+                (
+                    Expected(grad_weight, weight, 4, np.abs(g).T @ np.abs(wide(x)) + 1),
+                    Expected(grad_bias, bias, 8, np.abs(g).sum(0) + 1),
+                ),
+            )
 
 
 # ---- reduction: outer x reduced x inner
@@ -93,7 +94,7 @@ REDUCED_SHAPES = ((37, 67, 1), (1, 41, 19), (3, 29, 17), (1, 5003, 1))
 
 
 def _sum(inputs: Inputs) -> Iterator[Call]:
-    for shape in REDUCED_SHAPES:
+    for shape in inputs.shapes(REDUCED_SHAPES):
         x, out = inputs.normal(*shape), inputs.out(shape[0], shape[2])
         wanted, scale = wide(x).sum(1) / 2, np.abs(wide(x)).sum(1)
         yield Call((x, out, 2.0), (Expected(out, wanted, 8, scale),))
@@ -101,7 +102,7 @@ def _sum(inputs: Inputs) -> Iterator[Call]:
 
 def _extreme(name: str) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
-        for shape in REDUCED_SHAPES:
+        for shape in inputs.shapes(REDUCED_SHAPES):
             x, out = inputs.normal(*shape), inputs.out(shape[0], shape[2])
             x[0, [2, -1], 0] = 9 if name == "max" else -9
             index = np.full(out.shape, -1, np.int64)
@@ -115,7 +116,7 @@ def _extreme(name: str) -> Maker:
 
 
 def _var(inputs: Inputs) -> Iterator[Call]:
-    for shape in REDUCED_SHAPES:
+    for shape in inputs.shapes(REDUCED_SHAPES):
         x = inputs.normal(*shape) + inputs.dtype.type(100)
         mean, out = inputs.out(shape[0], shape[2]), inputs.out(shape[0], shape[2])
         # A spread of 1 around 100: the mean's own rounding reaches the variance.
@@ -139,7 +140,7 @@ def softmax(x: Array) -> Array:
 
 def _row_function(function: Callable[[Array], Array], gives_column: bool = False) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
-        for shape in ROWS:
+        for shape in inputs.shapes(ROWS):
             x = inputs.uniform(-30, 30, *shape)
             out = inputs.out(shape[0]) if gives_column else inputs.out(*shape)
             yield Call((x, out), (Expected(out, function(wide(x)), 16),))
@@ -148,7 +149,7 @@ def _row_function(function: Callable[[Array], Array], gives_column: bool = False
 
 
 def _softmax_backward(inputs: Inputs) -> Iterator[Call]:
-    for shape in ROWS:
+    for shape in inputs.shapes(ROWS):
         out, grad_out, grad_x = (
             softmax(wide(inputs.normal(*shape))).astype(inputs.dtype),
             inputs.normal(*shape),
@@ -159,7 +160,7 @@ def _softmax_backward(inputs: Inputs) -> Iterator[Call]:
 
 
 def _log_softmax_backward(inputs: Inputs) -> Iterator[Call]:
-    for shape in ROWS:
+    for shape in inputs.shapes(ROWS):
         out, grad_out, grad_x = inputs.uniform(-5, -0.1, *shape), inputs.normal(*shape), inputs.out(*shape)
         o, g = wide(out), wide(grad_out)
         scale = 1 + np.abs(g).sum(1, keepdims=True)
@@ -167,7 +168,7 @@ def _log_softmax_backward(inputs: Inputs) -> Iterator[Call]:
 
 
 def _logsumexp_backward(inputs: Inputs) -> Iterator[Call]:
-    for shape in ROWS:
+    for shape in inputs.shapes(ROWS):
         x, grad_out, grad_x = inputs.normal(*shape), inputs.normal(shape[0]), inputs.out(*shape)
         out = logsumexp(wide(x)).astype(inputs.dtype)
         wanted = wide(grad_out)[:, None] * np.exp(wide(x) - wide(out)[:, None])
@@ -198,7 +199,7 @@ def cross_entropy(
 
 
 def _cross_entropy(inputs: Inputs) -> Iterator[Call]:
-    for rows, classes in ((37, 10), (1, 3), (130, 67)):
+    for rows, classes in inputs.shapes(((37, 10), (1, 3), (130, 67))):
         for reduction in ("mean", "sum", "none"):
             for is_weighted, smoothing in ((False, 0.0), (True, 0.1)):
                 logits, labels = inputs.uniform(-10, 10, rows, classes), inputs.labels(classes, rows)
@@ -215,7 +216,7 @@ def _cross_entropy(inputs: Inputs) -> Iterator[Call]:
 
 
 def _count_correct(inputs: Inputs) -> Iterator[Call]:
-    for rows, classes in ((37, 10), (1, 1), (1003, 67), (0, 3)):
+    for rows, classes in inputs.shapes(((37, 10), (1, 1), (1003, 67), (0, 3))):
         logits, labels = np.round(inputs.uniform(-2, 2, rows, classes)), inputs.labels(classes, rows)  # with ties
         logits[5::9, classes // 2] = np.nan
         labels[::11] = -100
@@ -225,7 +226,7 @@ def _count_correct(inputs: Inputs) -> Iterator[Call]:
 
 def _loss_forward(function: Callable[..., Array], *scalars: float, is_probability: bool = False) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
-        for size in (1003, 5):
+        for size in inputs.shapes((1003, 5)):
             for reduction in ("mean", "sum", "none"):
                 x, target = _loss_inputs(inputs, size, is_probability)
                 losses = function(wide(x), wide(target), *scalars)
@@ -238,7 +239,7 @@ def _loss_forward(function: Callable[..., Array], *scalars: float, is_probabilit
 
 def _loss_backward(derivative: Callable[..., Array], *scalars: float, is_probability: bool = False) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
-        for size in (1003, 5):
+        for size in inputs.shapes((1003, 5)):
             for reduction in ("mean", "sum", "none"):
                 x, target = _loss_inputs(inputs, size, is_probability)
                 grad_out, grad_x = inputs.normal(*((size,) if reduction == "none" else ())), inputs.out(size)
@@ -285,7 +286,7 @@ def _channel_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _batch_norm_training(inputs: Inputs) -> Iterator[Call]:
-    for shape in CHANNEL_SHAPES:
+    for shape in inputs.shapes(CHANNEL_SHAPES):
         channels, axes = shape[1], _channel_axes(shape)
         x = inputs.normal(*shape) + inputs.dtype.type(3)
         weight, bias = inputs.normal(channels), inputs.normal(channels)
@@ -306,7 +307,7 @@ def _batch_norm_training(inputs: Inputs) -> Iterator[Call]:
 
 
 def _batch_norm_with_relu_and_dropout(inputs: Inputs) -> Iterator[Call]:
-    for shape in CHANNEL_SHAPES:
+    for shape in inputs.shapes(CHANNEL_SHAPES):
         x, ticket = inputs.normal(*shape), np.array([5, 11], np.int64)
         plain, factors, out = inputs.out(*shape), inputs.out(*shape), inputs.out(*shape)
         mean, inv_std = inputs.out(shape[1]), inputs.out(shape[1])
@@ -318,7 +319,7 @@ def _batch_norm_with_relu_and_dropout(inputs: Inputs) -> Iterator[Call]:
 
 
 def _batch_norm_evaluation(inputs: Inputs) -> Iterator[Call]:
-    for shape in CHANNEL_SHAPES:
+    for shape in inputs.shapes(CHANNEL_SHAPES):
         channels = shape[1]
         x, weight, bias = inputs.normal(*shape), inputs.normal(channels), inputs.normal(channels)
         running_mean, running_var = inputs.normal(channels), inputs.uniform(0.5, 2, channels)
@@ -329,7 +330,8 @@ def _batch_norm_evaluation(inputs: Inputs) -> Iterator[Call]:
 
 
 def _batch_norm_backward(inputs: Inputs) -> Iterator[Call]:
-    for shape, through_relu in ((shape, through_relu) for shape in CHANNEL_SHAPES for through_relu in (False, True)):
+    shapes = inputs.shapes(CHANNEL_SHAPES)
+    for shape, through_relu in ((shape, through_relu) for shape in shapes for through_relu in (False, True)):
         channels, axes = shape[1], _channel_axes(shape)
         x, weight, grad_out = inputs.normal(*shape), inputs.normal(channels), inputs.normal(*shape)
         mean = wide(x).mean(axes).astype(inputs.dtype)
@@ -353,7 +355,7 @@ def _batch_norm_backward(inputs: Inputs) -> Iterator[Call]:
 
 
 def _layer_norm_forward(inputs: Inputs) -> Iterator[Call]:
-    for rows, columns in ((37, 19), (5, 1003), (130, 64)):
+    for rows, columns in inputs.shapes(((37, 19), (5, 1003), (130, 64))):
         x = inputs.normal(rows, columns) + inputs.dtype.type(3)
         weight, bias, out = inputs.normal(columns), inputs.normal(columns), inputs.out(rows, columns)
         mean, inv_std = inputs.out(rows), inputs.out(rows)
@@ -364,7 +366,7 @@ def _layer_norm_forward(inputs: Inputs) -> Iterator[Call]:
 
 
 def _layer_norm_backward(inputs: Inputs) -> Iterator[Call]:
-    for rows, columns in ((37, 19), (5, 1003), (130, 64)):
+    for rows, columns in inputs.shapes(((37, 19), (5, 1003), (130, 64))):
         x, weight, grad_out = inputs.normal(rows, columns), inputs.normal(columns), inputs.normal(rows, columns)
         mean = wide(x).mean(1).astype(inputs.dtype)
         inv_std = (1 / np.sqrt(wide(x).var(1) + 1e-5)).astype(inputs.dtype)

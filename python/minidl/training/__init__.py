@@ -1,6 +1,13 @@
 """fit(), its callbacks and checkpoints."""
 
-from minidl.training.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ProgressBar
+from minidl.training.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    ProgressBar,
+    StopAtAccuracy,
+)
 from minidl.training.checkpoint import load_checkpoint, load_model
 from minidl.training.diagnosis import NonFiniteLossError
 from minidl.training.evaluation import evaluate
@@ -17,6 +24,7 @@ __all__ = [
     "ModelCheckpoint",
     "NonFiniteLossError",
     "ProgressBar",
+    "StopAtAccuracy",
     "Training",
     "TrainingInterrupted",
     "evaluate",

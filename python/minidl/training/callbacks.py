@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidl.training.evaluation import evaluate
 from minidl.training.history import EpochFigures
 
 if TYPE_CHECKING:
@@ -98,6 +100,26 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
             self.best, self.best_epoch, self.best_model = state["best"], state["best_epoch"], state["best_model"]
+
+
+class StopAtAccuracy(Callback):
+    """Ends the run after the epoch with which the accuracy on `data` reaches `accuracy`: to time how long that takes.
+
+    What `data` has decided on, it cannot judge any more: figures of such a run say nothing about new data.
+    """
+
+    def __init__(self, data: Iterable[Any], accuracy: float) -> None:
+        if not 0 < accuracy <= 1:
+            raise ValueError(f"StopAtAccuracy: accuracy must be above 0 and at most 1, got {accuracy}")
+        self.data = data
+        self.accuracy = accuracy
+
+    def on_epoch_end(self, training: Training, figures: EpochFigures) -> None:
+        reached = evaluate(training.model, self.data, training.loss)[1]
+        if reached is None:
+            raise ValueError("StopAtAccuracy: these targets are not class labels, so there is no accuracy")
+        if reached >= self.accuracy:
+            training.should_stop = True
 
 
 class ModelCheckpoint(Callback):

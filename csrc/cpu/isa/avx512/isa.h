@@ -40,6 +40,13 @@ inline void native_store_partial(T* to, Native lanes, int count) {
     _mm512_mask_storeu_epi64(to, first_lanes_64(count), (__m512i)lanes);
 }
 
+// Past the caches; `to` is aligned to a vector.
+template <typename Native, typename T>
+inline void native_stream(T* to, Native lanes) {
+  _mm512_stream_si512((__m512i*)to, (__m512i)lanes);
+}
+inline void native_stream_end() { _mm_sfence(); }
+
 // 64-bit products of the even 32-bit lanes.
 template <typename Wide, typename Narrow>
 inline Wide native_multiply_even(Narrow a, Narrow b) {

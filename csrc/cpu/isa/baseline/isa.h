@@ -1,6 +1,9 @@
 // Any CPU: 16-byte vectors in plain C++ (SSE2 on x86-64, NEON on Arm). Same names as avx2/isa.h and avx512/isa.h.
 #pragma once
 #include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 namespace MINIDL_TARGET {
 namespace {
@@ -26,6 +29,21 @@ inline Native native_load_partial(const T* from, int count) {
 template <typename Native, typename T>
 inline void native_store_partial(T* to, Native lanes, int count) {
   memcpy(to, &lanes, count * sizeof(T));
+}
+
+// Past the caches where there is an instruction for it; `to` is aligned to a vector.
+template <typename Native, typename T>
+inline void native_stream(T* to, Native lanes) {
+#ifdef __SSE2__
+  _mm_stream_si128((__m128i*)to, (__m128i)lanes);
+#else
+  memcpy(to, &lanes, sizeof lanes);
+#endif
+}
+inline void native_stream_end() {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
 }
 
 // 64-bit products of the even 32-bit lanes.

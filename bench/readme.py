@@ -1,0 +1,135 @@
+"""Writes the speed tables of README.md from the newest records in bench/results/, or checks that they agree.
+
+python bench/readme.py [--check]
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+# What else a record's rows are compared with, and what the tables call it.
+LIBRARIES = {"torch": "PyTorch", "jax": "JAX jit", "sklearn": "scikit-learn"}
+
+
+def newest(kind: str, folder: Path) -> dict[str, Any] | None:
+    """Of the records of one kind the one with the latest date inside, or None."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    own = [record for record in records if record.get("kind") == kind]
+    return max(own, key=lambda record: record["machine"]["date"], default=None)
+
+
+def describe(record: dict[str, Any]) -> str:
+    machine = record["machine"]
+    threads = record.get("threads", machine["threads"])
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}, {threads} threads, {machine['date']}"
+
+
+def training_table(record: dict[str, Any]) -> list[str]:
+    """A row per step: times, and ratios of medians with their range over pairs of processes."""
+    others = [name for name in LIBRARIES if any(name in row["median"] for row in record["rows"])]
+    names = ["captured", "eager", *(LIBRARIES[name] for name in others)]
+    ratios = [f"{LIBRARIES[name]} / captured (range; of the fastest)" for name in others]
+    lines = [
+        f"Whole steps, float32: {describe(record)}; medians over {record['rounds']} processes a library.",
+        "",
+        "| step | " + " | ".join(names + ratios) + " | FLOP floor |",
+        "| --- " * (2 + len(names) + len(ratios)) + "|",
+    ]
+    for row in record["rows"]:
+        cells = [row["name"]]
+        for library in ("minidl captured", "minidl eager", *others):
+            cells.append(f"{row['median'][library] * 1e6:.0f} us" if library in row["median"] else "")
+        for name in others:
+            if name not in row["ratios"]:
+                cells.append("")
+                continue
+            pairs, fastest = row["ratios"][name], row["fastest"][name] / row["fastest"]["minidl captured"]
+            cells.append(f"{statistics.median(pairs):.2f} ({min(pairs):.2f} - {max(pairs):.2f}; {fastest:.2f})")
+        lines.append("| " + " | ".join(cells) + f" | {row['of_floor']:.0%} |")
+    return lines
+
+
+def accuracy_table(record: dict[str, Any]) -> list[str]:
+    (race,) = record["rows"]
+    ours = statistics.median(run["seconds"] for run in race["minidl"])
+    text = f"`minidl train` to {race['wanted']:.0%} test accuracy, process start to exit: {ours:.2f} s"
+    if race["torch"]:
+        theirs, ratio = statistics.median(run["seconds"] for run in race["torch"]), statistics.median(race["ratios"])
+        span = f"{min(race['ratios']):.2f} - {max(race['ratios']):.2f}"
+        text += f"; the same recipe in PyTorch {theirs:.2f} s, {ratio:.2f} times as long ({span})"
+    return [f"{text}. {describe(record)}."]
+
+
+def kernel_table(record: dict[str, Any]) -> list[str]:
+    """A row per family and size: the part of the roof and the ratios, as median over its kernels' rows."""
+    rows = [row for row in record["rows"] if not row["failure"] and row["family"] != "roof"]
+    roofs = record["roofs"]
+    largest = max(roofs["bandwidth"], key=int)
+    lines = [
+        f"Kernels, {record['dtype']}: {describe(record)}; roofs {roofs['flops'] / 1e9:.0f} GFLOP/s and "
+        f"{roofs['bandwidth'][largest] / 1e9:.0f} GB/s in memory. Medians over the family's rows (smallest - largest).",
+        "",
+        "| family, size | rows | of the roof | NumPy / minidl | PyTorch / minidl |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for group in dict.fromkeys((row["family"], row["size"]) for row in rows):
+        own = [row for row in rows if (row["family"], row["size"]) == group]
+        shares = [row["of_roof"] for row in own]
+        share = f"{statistics.median(shares):.0%} ({min(shares):.0%} - {max(shares):.0%})"
+        cells = [f"{group[0]}, {group[1]}", str(len(own)), share]
+        for library in ("numpy", "torch"):
+            ratios = [
+                row["timings"][library]["median"] / row["timings"]["minidl"]["median"]
+                for row in own
+                if library in row["timings"]
+            ]
+            cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})" if ratios else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+TABLES = {"training": training_table, "accuracy": accuracy_table, "kernels": kernel_table}
+
+
+def speed_section(folder: Path) -> str:
+    """What stands between the markers: a table for every kind of record that there is."""
+    parts = []
+    for kind, table in TABLES.items():
+        record = newest(kind, folder)
+        if record is not None:
+            parts.append("\n".join(table(record)))
+    return "\n\n".join(parts) or "No figures are recorded yet."
+
+
+def with_section(text: str, section: str) -> str:
+    """The README with another section between its markers. ValueError where they are missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md must hold {BEGIN} and, after it, {END}")
+    return f"{before}{BEGIN}\n\n{section}\n\n{END}{after}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where README.md is out of date")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench/results", help="folder of the records")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    options = parser.parse_args()
+    text = options.readme.read_text()
+    wanted = with_section(text, speed_section(options.results))
+    if options.check:
+        if text != wanted:
+            print("README.md and bench/results differ: run python bench/readme.py", file=sys.stderr)
+        return int(text != wanted)
+    options.readme.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""A run's figures as JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minidl.bench.machine import describe_machine
+from minidl.bench.measure import Measurement
+from minidl.bench.processes import Worker
+from minidl.bench.roofs import Roofs
+from minidl.io import write_atomically
+
+SCHEMA = 1
+
+
+def make_report(
+    measurements: Sequence[Measurement], roofs: Roofs, dtype: str, libraries: Mapping[str, Worker]
+) -> dict[str, Any]:
+    """Everything that a table or a picture needs, with the machine's description."""
+    return {
+        "kind": "kernels",
+        "schema": SCHEMA,
+        "machine": describe_machine(),
+        "dtype": dtype,
+        "libraries": {name: worker.version["version"] for name, worker in libraries.items()},
+        "roofs": roofs.to_json(),
+        "rows": [measurement.to_json() for measurement in measurements],
+    }
+
+
+def write_report(report: Mapping[str, Any], path: Path) -> None:
+    """As JSON with a line for each row, so that two records can be compared line by line."""
+    head = json.dumps({key: value for key, value in report.items() if key != "rows"}, indent=1)
+    rows = ",\n".join(f"  {json.dumps(row)}" for row in report["rows"])
+    write_atomically(path, f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n'.encode())
+
+
+def read_report(path: Path) -> tuple[list[Measurement], Roofs]:
+    """Raises ValueError for a file that is not a report of `minidl bench`."""
+    report = json.loads(path.read_text())
+    if report.get("kind") != "kernels" or report.get("schema") != SCHEMA:
+        raise ValueError(f"{path} is not a report of `minidl bench` that this version reads")
+    return [Measurement.from_json(row) for row in report["rows"]], Roofs.from_json(report["roofs"])
