@@ -81,7 +81,7 @@ class enable_grad(set_grad_enabled):
 class Node:
     """One recorded operation: how to turn the gradient of its output into those of its inputs."""
 
-    __slots__ = ("_name", "backward", "edges", "hooks", "of_one", "output", "saved", "sequence")
+    __slots__ = ("_name", "backward", "edges", "hooks", "is_relu", "of_one", "output", "saved", "sequence")
 
     # The order of recording is a topological order: a node's inputs always have smaller numbers.
     _numbers = itertools.count()
@@ -94,6 +94,7 @@ class Node:
         self.output: tuple[Any, Any, list[int], int] | None = None  # array, back end, version counter, version
         self.hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
         self.of_one: Callable[[], Gradients] | None = None  # backward of a 1, where that is computed already
+        self.is_relu = False  # the output is max(..., 0), and whoever reads it may take its gradient back through that
         self._name = name
 
     @property
@@ -201,6 +202,9 @@ def run_backward(
                 before = at_leaf.get(id(edge))
                 at_leaf[id(edge)] = (edge, grad if before is None else before[1] + grad)  # type: ignore[assignment]
 
+    for target in targets or ():
+        if target._node is not None:
+            target._node.is_relu = False  # its own gradient is wanted
     with set_grad_enabled(create_graph):
         deliver([output._node or output for output in outputs], grad_outputs)
         while newest_first:

@@ -8,7 +8,15 @@ from typing import Any
 from minidl.autograd import is_grad_enabled, record
 from minidl.backends import Backend
 from minidl.ops.elementwise import add, mul
-from minidl.ops.operands import require_float, require_same_backend, sum_to_shape, unary_backward
+from minidl.ops.operands import (
+    ThroughRelu,
+    reads_relu,
+    relu_backward,
+    require_float,
+    require_same_backend,
+    sum_to_shape,
+    unary_backward,
+)
 from minidl.ops.reduction import sum as sum_op
 from minidl.ops.shape import reshape, transpose
 from minidl.tensor import Tensor
@@ -232,8 +240,10 @@ def _fused_linear_grads(
     grad = _as_matrix(backend, grad_out.array)
     grad_x = grad_weight = grad_bias = None
     if wants[0]:
-        grad_x = Tensor(backend.empty(inputs.shape, grad.dtype), backend)
-        kernels.linear_backward_input(grad, backend.contiguous(weights), _as_matrix(backend, grad_x.array))
+        through_relu = reads_relu(x)
+        grad_x = (ThroughRelu if through_relu else Tensor)(backend.empty(inputs.shape, grad.dtype), backend)
+        activation = (_as_matrix(backend, inputs), kernels.Activation.relu) if through_relu else ()
+        kernels.linear_backward_input(grad, backend.contiguous(weights), _as_matrix(backend, grad_x.array), *activation)
     if wants[1]:
         grad_weight = Tensor(backend.empty(weights.shape, grad.dtype), backend)
         of_bias = backend.empty(weights.shape[:1], grad.dtype) if wants[2] else None
@@ -283,9 +293,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
             if activation is not None and result is not None:
                 grad_out = _through_activation(activation, grad_out, result)
             return _linear_grads(x, weight, grad_out, wants)
-        if activation is not None and result is not None:
+        if activation == "relu" and result is not None:
+            grad_out = relu_backward(result, grad_out)
+        elif result is not None:
             grad_out = unary_backward(result, grad_out, f"{activation}_backward")
         return _fused_linear_grads(x, weight, grad_out, wants)
 
-    saves_output = activation is not None
-    return record(Tensor(out, backend), (x, weight, bias), backward, (x, weight), saves_output, "linear")
+    result = record(Tensor(out, backend), (x, weight, bias), backward, (x, weight), activation is not None, "linear")
+    if result._node is not None:
+        result._node.is_relu = activation == "relu"
+    return result
