@@ -57,6 +57,8 @@ _lazy_modules = ("bench", "cuda", "data", "io", "kernels", "nn", "optim", "selft
 def __getattr__(name: str) -> Any:
     if name in ("save", "load"):
         return getattr(importlib.import_module("minidl.io"), name)
+    if name == "summary":
+        return importlib.import_module("minidl.nn.summary").summary
     if name in _lazy_modules:
         return importlib.import_module(f"minidl.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

@@ -16,13 +16,16 @@ from minidl.dtypes import device
 class Backend:
     """What tensors of one kind of device need: ``xp`` (NumPy or CuPy) and ``kernels`` (arrays in, arrays out)."""
 
-    __slots__ = ("device", "empty", "kernels", "name", "xp")
+    __slots__ = ("activations", "device", "empty", "kernels", "name", "xp")
 
     def __init__(self, name: str, xp: ModuleType, kernels: Any) -> None:
         self.name = name
         self.xp = xp
         self.kernels = kernels
         self.empty = kernels.empty  # (shape, dtype) -> uninitialised array in pooled, 64-byte aligned memory
+        self.activations = {
+            None if name == "none" else name: kind for name, kind in kernels.Activation.__members__.items()
+        }
         self.device = device(name)
 
     def contiguous(self, array: Any) -> Any:

@@ -242,7 +242,7 @@ def _fused_linear_grads(
     if wants[0]:
         through_relu = reads_relu(x)
         grad_x = (ThroughRelu if through_relu else Tensor)(backend.empty(inputs.shape, grad.dtype), backend)
-        activation = (_as_matrix(backend, inputs), kernels.Activation.relu) if through_relu else ()
+        activation = (_as_matrix(backend, inputs), backend.activations["relu"]) if through_relu else ()
         kernels.linear_backward_input(grad, backend.contiguous(weights), _as_matrix(backend, grad_x.array), *activation)
     if wants[1]:
         grad_weight = Tensor(backend.empty(weights.shape, grad.dtype), backend)
@@ -256,8 +256,9 @@ def _fused_linear_grads(
 
 def _as_matrix(backend: Backend, array: Any) -> Any:
     """All but the last dimension below each other, contiguous."""
-    array = backend.contiguous(array)
-    return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+    if array.ndim == 2 and array.flags.c_contiguous:
+        return array
+    return backend.contiguous(array).reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -281,7 +282,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
             backend.contiguous(weights),
             None if bias is None else backend.contiguous(bias.array),
             _as_matrix(backend, out),
-            backend.kernels.Activation[activation or "none"],
+            backend.activations[activation],
         )
     except (TypeError, ValueError, KeyError):
         _check_linear(x, weight, bias, activation)  # says more than the kernel can

@@ -108,7 +108,7 @@ def _batch_norm_training(
     out = backend.empty(array.shape, array.dtype)
     center, inv_std = backend.empty((channels,), array.dtype), backend.empty((channels,), array.dtype)
     running = [None if r is None else r.array for r in (running_mean, running_var)]
-    kind = backend.kernels.Activation[activation or "none"]
+    kind = backend.activations[activation]
     ticket = default_generator.ticket(backend) if p > 0 else None
     backend.kernels.batch_norm_forward_training(
         array, _array(weight), _array(bias), *running, out, center, inv_std, momentum, eps, kind, ticket, p
