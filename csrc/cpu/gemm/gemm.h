@@ -16,6 +16,8 @@ constexpr int64_t block_panels_bytes = 8 << 20;  // of packed b: it stays in L3
 constexpr int64_t chunk_bytes = 640 << 10;       // of a's panels that meet each panel of b in turn: they stay in L2
 // A factor that meets no more lines of the other than this is read where it lies: packing would not pay.
 constexpr int64_t max_direct_lines = 64;
+// Steps that are worth fetching ahead: a short panel is in the cache by itself.
+constexpr int64_t min_fetched_depth = 64;
 // Multiply-adds that are worth another thread.
 constexpr int64_t gemm_grain = 65536;
 // Multiply-adds in the time that packing takes for one element.
@@ -138,7 +140,7 @@ struct PackedProduct {
   // column of its cache lines each.
   void fetch_next_columns(const Block& block, int64_t tile, int64_t next_panel, TileInput<T>& in) const {
     constexpr int line = 64 / sizeof(T);
-    bool has_next = !product.b.has_contiguous_lines && next_panel < block.columns.end;
+    bool has_next = !product.b.has_contiguous_lines && next_panel < block.columns.end && in.depth >= min_fetched_depth;
     if (has_next && tile * line < columns_per_panel) {
       in.soon = product.b.at(columns_of(next_panel).begin, block.steps.begin) + tile * line;
       in.soon_step = product.b.stride;

@@ -38,10 +38,11 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) sum[row][v] = Vec<T>{};
 
-  // out is written once, at the end: by then its lines have arrived.
-  for (int row = 0; row < height; ++row)
-    for (int column = 0; column < columns; column += 64 / sizeof(T))
-      __builtin_prefetch(to.out + row * to.stride + column, 1);
+  // out is written once, at the end: by then its lines have arrived, unless the end is near.
+  if (in.depth >= 32)
+    for (int row = 0; row < height; ++row)
+      for (int column = 0; column < columns; column += 64 / sizeof(T))
+        __builtin_prefetch(to.out + row * to.stride + column, 1);
 
   const T *a = in.a, *b = in.b, *soon = in.soon;
   const int64_t a_row = has_adjacent_rows ? 1 : in.a_row, a_step = has_adjacent_rows ? in.a_step : 1;
