@@ -18,9 +18,10 @@ constexpr int64_t vector_grain = 32768;
 constexpr int max_dot_rows = vector_registers > 16 ? 4 : 3;
 constexpr int dot_columns = 16;                // finished together, as whole vectors
 constexpr int sums_stride = dot_columns + 16;  // room for a vector that begins in the last column
-// Beyond so many lines of a, the tiles make up for packing b, and reading all of a again for every few columns shows.
-// Measured on a Zen 4 core, layers of 256 to 1024: dot products take 10 % less time at 32 lines, 3 % at 64.
-constexpr int max_dot_lines = 64;
+// Beyond so many lines of a, the tiles make up for packing b; and all of a, which is read again for every few columns,
+// has to stay in L2. Measured on a Zen 4 core, layers of 256 to 1024: dot products take 10 % less time at 32 lines, 3 %
+// at 64; 64 lines of 16384 take 25 % more.
+constexpr int64_t max_dot_lines = 64, max_dot_bytes = 256 << 10;
 // What the registers hold beside a vector of each row and one of b, 8 at most: 4 x 6 of 32 registers, 3 x 4 of 16.
 // Many sums side by side hide the latency of the additions.
 template <int rows>

@@ -15,8 +15,9 @@ namespace {
 template <typename T>
 bool prefers_dots(const Product<T>& p) {
   if (!p.a.has_contiguous_lines || !p.b.has_contiguous_lines) return false;
-  bool is_long = p.k >= 12 * Vec<T>::width;
-  return smaller(p.m, p.n) <= 6 || (is_long && (p.m <= max_dot_lines || p.n <= 12));
+  constexpr int64_t width = Vec<T>::width;
+  bool has_few_rows = p.m <= max_dot_lines && p.m * p.k * (int64_t)sizeof(T) <= max_dot_bytes;
+  return smaller(p.m, p.n) <= 6 || (p.n <= 12 && p.k >= 8 * width) || (has_few_rows && p.k >= 12 * width);
 }
 
 template <typename T>
