@@ -16,13 +16,14 @@ each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["fl
 each_transpose = pytest.mark.parametrize("transpose", list(itertools.product([False, True], repeat=2)), ids=str)
 
 # m, n, k: nothing, one, around the heights (6, 14) and widths (4 to 32) of the tiles of every instruction set, around
-# the limits of the paths for few rows (6) and of reading without packing (64), primes; then several blocks of k, of
-# rows and of columns.
+# the limits of the paths for few rows (6), of reading without packing (64) and of long dot products (12 columns, 64
+# rows), primes; then several blocks of k, of rows and of columns.
 SHAPES = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1, 1, 1), (1, 1, 37), (1, 9, 5), (9, 1, 5), (2, 3, 1)]
 SHAPES += [(1, 129, 67), (129, 1, 67), (3, 130, 31), (130, 5, 33), (6, 7, 64), (7, 6, 65), (7, 7, 17)]
 SHAPES += [(tile, 33, 9) for tile in (5, 6, 7, 13, 14, 15)] + [(11, n, 19) for n in (4, 8, 15, 16, 17, 31, 32)]
 SHAPES += [(63, 65, 16), (64, 64, 64), (65, 63, 15), (29, 97, 101), (97, 29, 101), (127, 131, 113)]
-BLOCKS = [(40, 70, 1025), (70, 40, 4099), (2100, 70, 1030), (70, 2100, 1030)]
+SHAPES += [(13, 11, 131), (70, 12, 129), (70, 13, 129), (64, 37, 401), (65, 37, 401), (17, 20, 4103)]
+BLOCKS = [(40, 70, 1025), (70, 40, 4099), (2100, 70, 1030), (70, 4200, 2048)]
 
 
 def surrounded_by_nan(array: Array, dtype: type) -> Array:

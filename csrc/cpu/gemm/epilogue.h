@@ -48,22 +48,28 @@ SIMD_INLINE Vec<T> finish_activation(Vec<T> x, Activation activation) {
 template <typename T>
 __attribute__((noinline)) void finish_tile(const TileOutput<T>& to, const T* sums, int64_t sums_stride, int rows) {
   constexpr int width = Vec<T>::width;
+  // Copies, so that the compiler need not read them again after every store.
+  const Activation activation = to.activation;
+  const bool adds_to_out = to.adds_to_out, is_bounded_only = !to.saved && activation <= Activation::relu;
+  const int64_t stride = to.stride;
   Vec<T> lower_bound(to.lower_bound());
   for (int64_t column = 0; column < to.columns; column += width) {
     int count = to.columns - column < width ? (int)(to.columns - column) : width;
     auto load_some = [=](const T* from) { return count == width ? load(from) : load_partial(from, count); };
     Vec<T> bias = to.bias ? load_some(to.bias + column) : no_bias<T>();
-    for (int row = 0; row < rows; ++row) {
-      int64_t place = row * to.stride + column;
-      Vec<T> sum = load_some(sums + row * sums_stride + column);
-      if (to.adds_to_out) sum += load_some(to.out + place);
+    T* out = to.out + column;
+    const T *sums_row = sums + column, *saved = to.saved ? to.saved + column : nullptr;
+    for (int row = 0; row < rows; ++row, out += stride, sums_row += sums_stride) {
+      Vec<T> sum = load_some(sums_row);
+      if (adds_to_out) sum += load_some(out);
       sum = add_and_bound(sum, bias, lower_bound);
-      sum = to.saved ? activation_gradient(to.activation, load_some(to.saved + place), sum)
-                     : finish_activation(sum, to.activation);
+      if (!is_bounded_only)
+        sum = saved ? activation_gradient(activation, load_some(saved + row * stride), sum)
+                    : finish_activation(sum, activation);
       if (count == width)
-        store(to.out + place, sum);
+        store(out, sum);
       else
-        store_partial(to.out + place, sum, count);
+        store_partial(out, sum, count);
     }
   }
 }

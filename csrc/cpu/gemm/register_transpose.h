@@ -1,4 +1,4 @@
-// A square of width x width numbers, transposed inside the registers.
+// Several registers at once: a square of width x width numbers transposed, the lanes of each added up.
 #pragma once
 #include "gemm/index_list.h"
 #include "simd.h"
@@ -26,6 +26,25 @@ SIMD_INLINE void transpose_registers(Vec<T> (&rows)[Vec<T>::width]) {
     for (int row = 0; row < width; ++row)
       if (!(row & block)) exchange_blocks<block>(rows[row], rows[row + block], typename CountTo<width>::List{});
     transpose_registers<2 * block>(rows);
+  }
+}
+
+// Lane j of the result is the sum over the lanes of v[j], for count <= width: a transposition that adds what it brings
+// together. The order of each sum does not depend on j and count.
+template <int block = 1, typename T, int count>
+SIMD_INLINE Vec<T> sum_lanes_of_each(const Vec<T> (&v)[count]) {
+  constexpr int width = Vec<T>::width, pairs = (count + 1) / 2;
+  if constexpr (block == width) {
+    return v[0];
+  } else {
+    Vec<T> sum[pairs];
+#pragma GCC unroll 16
+    for (int i = 0; i < pairs; ++i) {
+      Vec<T> upper = v[2 * i], lower = v[2 * i + 1 < count ? 2 * i + 1 : 2 * i];
+      exchange_blocks<block>(upper, lower, typename CountTo<width>::List{});
+      sum[i] = upper + lower;
+    }
+    return sum_lanes_of_each<2 * block>(sum);
   }
 }
 

@@ -23,6 +23,8 @@ struct TileInput {
   int64_t a_row, a_step;  // elements from row to row and from step to step
   int64_t b_step;
   int64_t depth;
+  const T* soon;  // what will be packed or read next: one cache line a step is fetched into the L2 meanwhile
+  int64_t soon_step;
 };
 
 // to.out[:height, :columns] = a b, finished as `to` says. a_row is 1 for has_adjacent_rows: a packed panel, or a
@@ -36,14 +38,16 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) sum[row][v] = Vec<T>{};
 
-  // out is written once, at the end: by then its lines have arrived.
-  for (int row = 0; row < height; ++row)
-    for (int column = 0; column < columns; column += 64 / sizeof(T))
-      __builtin_prefetch(to.out + row * to.stride + column, 1);
+  // out is written once, at the end: by then its lines have arrived, unless the end is near.
+  if (in.depth >= 32)
+    for (int row = 0; row < height; ++row)
+      for (int column = 0; column < columns; column += 64 / sizeof(T))
+        __builtin_prefetch(to.out + row * to.stride + column, 1);
 
-  const T *a = in.a, *b = in.b;
+  const T *a = in.a, *b = in.b, *soon = in.soon;
   const int64_t a_row = has_adjacent_rows ? 1 : in.a_row, a_step = has_adjacent_rows ? in.a_step : 1;
-  for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step) {
+  for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step, soon += in.soon_step) {
+    __builtin_prefetch(soon, 0, 2);
     Vec<T> b_vector[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) b_vector[v] = load(b + v * width);

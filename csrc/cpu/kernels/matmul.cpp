@@ -11,12 +11,13 @@ namespace MINIDL_TARGET {
 namespace {
 
 // Dot products beat the tiles, which would have to transpose all of b or leave most of a vector idle, for a few lines;
-// for a few more if these are long enough to make up for adding the lanes at their end.
+// for more if these are long enough to make up for adding the lanes at their end.
 template <typename T>
 bool prefers_dots(const Product<T>& p) {
   if (!p.a.has_contiguous_lines || !p.b.has_contiguous_lines) return false;
-  bool is_long = p.k >= 12 * Vec<T>::width;
-  return smaller(p.m, p.n) <= 6 || (is_long && (p.m <= 16 || p.n <= 12));
+  constexpr int64_t width = Vec<T>::width;
+  bool has_few_rows = p.m <= max_dot_lines && p.m * p.k * (int64_t)sizeof(T) <= max_dot_bytes;
+  return smaller(p.m, p.n) <= 6 || (p.n <= 12 && p.k >= 8 * width) || (has_few_rows && p.k >= 12 * width);
 }
 
 template <typename T>
