@@ -16,8 +16,14 @@ constexpr int64_t function_grain = 4096;
 // depend on where a chunk ends.
 template <typename T, typename F, typename... Inputs>
 SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
+  const bool is_in_place = ((inputs == out) || ...);
+  const bool is_streamed = size * (int64_t)sizeof(T) >= streamed_bytes && !is_in_place;
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
-    for_vectors<T>(begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+    auto body = [=](auto at) { at.store(out, f(at(inputs)...)); };
+    if (is_streamed)
+      for_streamed_vectors(out, begin, end, body);
+    else
+      for_vectors<T>(begin, end, body);
   });
 }
 
@@ -82,6 +88,8 @@ SIMD_INLINE void map_broadcast(Stream stream, int64_t grain, const Strided<2>& l
   int64_t stride_a = layout.dims == 0 ? 0 : layout.strides[0][layout.dims - 1];
   int64_t stride_b = layout.dims == 0 ? 0 : layout.strides[1][layout.dims - 1];
   Step a_step = step_of(stride_a), b_step = step_of(stride_b);
+  if (layout.dims == 1 && a_step == Step::contiguous && b_step == Step::contiguous)
+    return map(stream, layout.shape[0], grain, out, f, a, b);
   for_rows(stream, grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[2]) {
     const T *x = a + first[0], *y = b + first[1];
     T* to = out + row;

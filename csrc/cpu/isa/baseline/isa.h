@@ -1,5 +1,6 @@
 // Any CPU: 16-byte vectors in plain C++ (SSE2 on x86-64, NEON on Arm). Same names as avx2/isa.h and avx512/isa.h.
 #pragma once
+#include <stdint.h>
 #include <string.h>
 
 namespace MINIDL_TARGET {
@@ -26,6 +27,20 @@ inline Native native_load_partial(const T* from, int count) {
 template <typename Native, typename T>
 inline void native_store_partial(T* to, Native lanes, int count) {
   memcpy(to, &lanes, count * sizeof(T));
+}
+
+// Plain C++ has no stores past the caches.
+template <typename T, typename Native>
+inline void native_stream(T* to, Native lanes) {
+  memcpy(to, &lanes, sizeof lanes);
+}
+inline void native_finish_streams() {}
+
+template <typename Native>
+inline bool native_any(Native lanes) {
+  uint64_t halves[2];
+  memcpy(halves, &lanes, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
 }
 
 // 64-bit products of the even 32-bit lanes.
