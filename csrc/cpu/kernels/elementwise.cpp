@@ -10,10 +10,10 @@
 namespace MINIDL_TARGET {
 namespace {
 
-#define UNARY(name, grain, expression)                                     \
-  template <typename T>                                                    \
-  void name(Stream stream, const T* x, T* out, int64_t size) {             \
-    map(stream, size, grain, out, [](Vec<T> v) { return expression; }, x); \
+#define UNARY(name, grain, expression)                                                   \
+  template <typename T>                                                                  \
+  void name(Stream stream, const T* x, T* out, int64_t size) {                           \
+    map(stream, size, grain, out, [](Vec<T> v) ALWAYS_INLINE { return expression; }, x); \
   }
 UNARY(negative_forward, cheap_grain, -v)
 UNARY(absolute_forward, cheap_grain, abs(v))
@@ -31,19 +31,21 @@ UNARY(erf_forward, function_grain, erf(v))
 template <typename T>
 void affine_forward(Stream stream, const T* x, T* out, int64_t size, double scale, double shift) {
   Vec<T> factor((T)scale), summand((T)shift);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return fma(v, factor, summand); }, x);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) ALWAYS_INLINE { return fma(v, factor, summand); }, x);
 }
 
 template <typename T>
 void clamp_forward(Stream stream, const T* x, T* out, int64_t size, double low, double high) {
   Vec<T> lower((T)low), upper((T)high);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return min(upper, max(lower, v)); }, x);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) ALWAYS_INLINE { return min(upper, max(lower, v)); }, x);
 }
 
 template <typename T>
 void add_scaled(Stream stream, const T* x, T* out, int64_t size, double scale) {
   Vec<T> factor((T)scale);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v, Vec<T> sum) { return fma(v, factor, sum); }, x, (const T*)out);
+  map(
+      stream, size, cheap_grain, out, [=](Vec<T> v, Vec<T> sum) ALWAYS_INLINE { return fma(v, factor, sum); }, x,
+      (const T*)out);
 }
 
 template <typename T>
@@ -52,10 +54,10 @@ void fill(Stream stream, T* out, int64_t size, double value) {
   map(stream, size, cheap_grain, out, [=] { return constant; });
 }
 
-#define BINARY(name, grain, expression)                                                             \
-  template <typename T>                                                                             \
-  void name(Stream stream, const T* a, const T* b, T* out, Strided<2> layout) {                     \
-    map_broadcast(stream, grain, layout, a, b, out, [](Vec<T> x, Vec<T> y) { return expression; }); \
+#define BINARY(name, grain, expression)                                                                           \
+  template <typename T>                                                                                           \
+  void name(Stream stream, const T* a, const T* b, T* out, Strided<2> layout) {                                   \
+    map_broadcast(stream, grain, layout, a, b, out, [](Vec<T> x, Vec<T> y) ALWAYS_INLINE { return expression; }); \
   }
 BINARY(add_forward, cheap_grain, x + y)
 BINARY(subtract_forward, cheap_grain, x - y)
