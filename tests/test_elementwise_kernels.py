@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -124,6 +125,59 @@ def test_pow_has_the_limits_of_c(dtype: type, backend: Backend) -> None:
     np.testing.assert_array_equal(np.signbit(out[zero]), np.signbit(expected[zero]))
 
 
+def powers(dtype: type, size: int = 50_000) -> tuple[Array, Array]:
+    """Bases of all sizes and near 1, of both signs, with exponents that use the whole range of results."""
+    random, limits = np.random.default_rng(7), np.finfo(dtype)
+    low, high = np.log(limits.tiny), np.log(limits.max)
+    a = np.concatenate([np.exp(random.uniform(low, high, size)), 1 + random.uniform(-0.1, 0.1, size)]).astype(dtype)
+    b = (random.uniform(low, high, 2 * size) / np.log(a.astype(np.longdouble))).astype(dtype)
+    b[::5] = random.uniform(-3, 3, b[::5].size)
+    a[::7], b[::7] = -a[::7], np.round(b[::7])
+    return a, b
+
+
+@each_dtype
+def test_pow_is_right_to_the_last_place(dtype: type, backend: Backend) -> None:
+    a, b = powers(dtype)
+    out = np.empty_like(a)
+    backend.kernels.power_forward(a, b, out)
+    with np.errstate(all="ignore"):
+        exact = np.power(a.astype(np.longdouble), b.astype(np.longdouble))
+        inside = (np.abs(exact) < np.finfo(dtype).max) & (np.abs(exact) > np.finfo(dtype).tiny)
+    assert inside.sum() > 0.9 * a.size
+    assert error_in_ulp(out[inside], exact[inside]).max() <= (0.52 if dtype == np.float32 else 1)
+    with np.errstate(all="ignore"):
+        assert_bitwise_equal(out[~inside & ~np.isnan(exact)], exact.astype(dtype)[~inside & ~np.isnan(exact)], "limits")
+
+
+@each_dtype
+def test_pow_of_an_element_does_not_depend_on_its_neighbours(dtype: type, backend: Backend) -> None:
+    a, b = powers(dtype, 500)
+    a[3::11], b[5::13] = 0, np.inf
+    whole, single = np.empty_like(a), np.empty(1, dtype)
+    backend.kernels.power_forward(a, b, whole)
+    for i in range(a.size):
+        backend.kernels.power_forward(a[i : i + 1], b[i : i + 1], single)
+        assert_bitwise_equal(single, whole[i : i + 1], f"{a[i]} to the {b[i]}")
+
+
+@each_dtype
+@pytest.mark.parametrize("offset", [0, 1, 5])
+def test_outputs_larger_than_the_caches_are_written_whole(dtype: type, offset: int, backend: Backend) -> None:
+    size = 2**25 // np.dtype(dtype).itemsize + 13
+    x = np.linspace(-1, 1, size, dtype=dtype)
+    for threads in (1, 3):
+        _cpu.set_thread_count(threads)
+        guarded = np.full(offset + size + 16, 7, dtype)
+        out = guarded[offset : offset + size]
+        backend.kernels.relu_forward(x, out)
+        np.testing.assert_array_equal(out, np.maximum(x, 0))
+        backend.kernels.add_forward(x, x, out)
+        np.testing.assert_array_equal(out, x + x)
+        assert (guarded[:offset] == 7).all()
+        assert (guarded[offset + size :] == 7).all()
+
+
 @each_dtype
 def test_extremes_and_clamp_keep_nan(dtype: type, backend: Backend) -> None:
     nan_first, nan_second = np.array([np.nan, 1, 2], dtype), np.array([0, np.nan, 3], dtype)
@@ -168,10 +222,26 @@ def test_copies_and_transposes_are_exact(shape: tuple, dtype: type, backend: Bac
     out = np.empty(swapped.shape, dtype)
     backend.kernels.transpose(x, out)
     np.testing.assert_array_equal(out, swapped)
-    for view in (swapped, x[..., ::2], x[..., ::-1], x.T):
+    permuted = [x.transpose(order) for order in permutations(range(x.ndim))]
+    for view in (*permuted, swapped[..., ::2, :], swapped[..., ::-1], x[..., ::2], x[..., ::-1]):
         out = np.empty(view.shape, dtype)
         backend.kernels.copy_strided(view, out)
         np.testing.assert_array_equal(out, view)
+
+
+@each_dtype
+@pytest.mark.parametrize("shapes", [((67,), (67,)), ((67,), ()), ((), (67,)), ((3, 67), (3, 1)), ((67, 3), (3, 67))])
+def test_where_takes_operands_of_every_layout(shapes: tuple, dtype: type, backend: Backend) -> None:
+    random = np.random.default_rng(8)
+    a, b = (np.asarray(random.standard_normal(shape), dtype) for shape in shapes)
+    if shapes == ((67, 3), (3, 67)):
+        a = a.T
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    a[...] = np.where(random.random(a.shape) < 0.1, np.nan, a)
+    for condition in (random.random(shape) < 0.5, random.random(shape[-1]) < 0.5, np.asarray([True])):
+        out = np.empty(shape, dtype)
+        backend.kernels.where_forward(condition, a, b, out)
+        assert_bitwise_equal(out, np.where(condition, a, b), f"where of {shapes}")
 
 
 @each_dtype

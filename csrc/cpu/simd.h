@@ -86,6 +86,12 @@ SIMD_INLINE void store(T* to, Vec<T> v) {
   memcpy(to, &v, sizeof v);
 }
 
+// A store past the caches to a whole register's address; in order with what follows only after native_finish_streams().
+template <typename T>
+SIMD_INLINE void stream_store(T* to, Vec<T> v) {
+  native_stream(to, v.lanes);
+}
+
 // The first count lanes (0 <= count < width), zero in the others; memory beyond them is not touched.
 template <typename T>
 SIMD_INLINE Vec<T> load_partial(const T* from, int count) {
@@ -100,6 +106,11 @@ SIMD_INLINE void store_partial(T* to, Vec<T> v, int count) {
 template <typename T>
 SIMD_INLINE Vec<T> select(Mask<T> mask, Vec<T> yes, Vec<T> no) {
   return Vec<T>(mask.lanes ? yes.lanes : no.lanes);
+}
+
+template <typename T>
+SIMD_INLINE bool any(Mask<T> mask) {
+  return native_any(mask.lanes);
 }
 
 // b where either is nan, like the machine's own instruction.

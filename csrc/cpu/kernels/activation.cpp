@@ -19,14 +19,14 @@ constexpr double selu_alpha = 1.6732632423543772848170429916717, selu_scale = 1.
 constexpr double sqrt_2_over_pi = 0.79788456080286535588;
 
 // One activation: its value, and grad_out times its derivative from what backward has saved.
-#define ACTIVATION(name, grain, value, gradient)                                                       \
-  template <typename T>                                                                                \
-  void name##_forward(Stream stream, const T* input, T* out, int64_t size) {                           \
-    map(stream, size, grain, out, [](Vec<T> x) { return value; }, input);                              \
-  }                                                                                                    \
-  template <typename T>                                                                                \
-  void name##_backward(Stream stream, const T* saved, const T* grad_out, T* grad_x, int64_t size) {    \
-    map(stream, size, grain, grad_x, [](Vec<T> x, Vec<T> grad) { return gradient; }, saved, grad_out); \
+#define ACTIVATION(name, grain, value, gradient)                                                                     \
+  template <typename T>                                                                                              \
+  void name##_forward(Stream stream, const T* input, T* out, int64_t size) {                                         \
+    map(stream, size, grain, out, [](Vec<T> x) ALWAYS_INLINE { return value; }, input);                              \
+  }                                                                                                                  \
+  template <typename T>                                                                                              \
+  void name##_backward(Stream stream, const T* saved, const T* grad_out, T* grad_x, int64_t size) {                  \
+    map(stream, size, grain, grad_x, [](Vec<T> x, Vec<T> grad) ALWAYS_INLINE { return gradient; }, saved, grad_out); \
   }
 
 // sigmoid and tanh save their output: there, x is out.
@@ -124,40 +124,43 @@ ACTIVATION(logsigmoid, function_grain, logsigmoid(x), grad* sigmoid(-x))
 
 template <typename T>
 void relu_forward(Stream stream, const T* x, T* out, int64_t size) {
-  map(stream, size, cheap_grain, out, [](Vec<T> v) { return max(Vec<T>{}, v); }, x);
+  map(stream, size, cheap_grain, out, [](Vec<T> v) ALWAYS_INLINE { return max(Vec<T>{}, v); }, x);
 }
 
 // Dropped units have out = 0 as well: no random bits are drawn again, and an infinite gradient leaves no nan in them.
 template <typename T>
 void relu_backward(Stream stream, const T* out, const T* grad_out, T* grad_x, int64_t size, double scale) {
   Vec<T> factor((T)scale);
-  auto gradient = [=](Vec<T> value, Vec<T> grad) { return relu_gradient(value, factor * grad); };
+  auto gradient = [=](Vec<T> value, Vec<T> grad) ALWAYS_INLINE { return relu_gradient(value, factor * grad); };
   map(stream, size, cheap_grain, grad_x, gradient, out, grad_out);
 }
 
 template <typename T>
 void leaky_relu_forward(Stream stream, const T* x, T* out, int64_t size, double negative_slope) {
   Vec<T> slope((T)negative_slope);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return select(v > Vec<T>{}, v, v * slope); }, x);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) ALWAYS_INLINE { return select(v > Vec<T>{}, v, v * slope); }, x);
 }
 
 template <typename T>
 void leaky_relu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double negative_slope) {
   Vec<T> slope((T)negative_slope);
-  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * slope); };
+  auto gradient = [=](Vec<T> v, Vec<T> grad) ALWAYS_INLINE { return select(v > Vec<T>{}, grad, grad * slope); };
   map(stream, size, cheap_grain, grad_x, gradient, x, grad_out);
 }
 
 template <typename T>
 void elu_forward(Stream stream, const T* x, T* out, int64_t size, double alpha) {
   Vec<T> scale((T)alpha);
-  map(stream, size, function_grain, out, [=](Vec<T> v) { return select(v > Vec<T>{}, v, scale * expm1(v)); }, x);
+  map(
+      stream, size, function_grain, out,
+      [=](Vec<T> v) ALWAYS_INLINE { return select(v > Vec<T>{}, v, scale * expm1(v)); }, x);
 }
 
 template <typename T>
 void elu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double alpha) {
   Vec<T> scale((T)alpha);
-  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * scale * exp(v)); };
+  auto gradient = [=](Vec<T> v, Vec<T> grad)
+                      ALWAYS_INLINE { return select(v > Vec<T>{}, grad, grad * scale * exp(v)); };
   map(stream, size, function_grain, grad_x, gradient, x, grad_out);
 }
 
@@ -165,14 +168,15 @@ template <typename T>
 void celu_forward(Stream stream, const T* x, T* out, int64_t size, double alpha) {
   Vec<T> scale((T)alpha);
   map(
-      stream, size, function_grain, out, [=](Vec<T> v) { return select(v > Vec<T>{}, v, scale * expm1(v / scale)); },
-      x);
+      stream, size, function_grain, out,
+      [=](Vec<T> v) ALWAYS_INLINE { return select(v > Vec<T>{}, v, scale * expm1(v / scale)); }, x);
 }
 
 template <typename T>
 void celu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double alpha) {
   Vec<T> scale((T)alpha);
-  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select(v > Vec<T>{}, grad, grad * exp(v / scale)); };
+  auto gradient = [=](Vec<T> v, Vec<T> grad)
+                      ALWAYS_INLINE { return select(v > Vec<T>{}, grad, grad * exp(v / scale)); };
   map(stream, size, function_grain, grad_x, gradient, x, grad_out);
 }
 
@@ -185,7 +189,7 @@ SIMD_INLINE Vec<T> softplus(Vec<T> x) {
 template <typename T>
 void softplus_forward(Stream stream, const T* x, T* out, int64_t size, double beta, double threshold) {
   Vec<T> sharpness((T)beta), limit((T)threshold);
-  auto value = [=](Vec<T> v) {
+  auto value = [=](Vec<T> v) ALWAYS_INLINE {
     Vec<T> scaled = v * sharpness;
     return select(scaled > limit, v, softplus(scaled) / sharpness);
   };
@@ -196,7 +200,7 @@ template <typename T>
 void softplus_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double beta,
                        double threshold) {
   Vec<T> sharpness((T)beta), limit((T)threshold);
-  auto gradient = [=](Vec<T> v, Vec<T> grad) {
+  auto gradient = [=](Vec<T> v, Vec<T> grad) ALWAYS_INLINE {
     Vec<T> scaled = v * sharpness;
     return select(scaled > limit, grad, grad * sigmoid(scaled));
   };
@@ -206,13 +210,14 @@ void softplus_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, 
 template <typename T>
 void hardtanh_forward(Stream stream, const T* x, T* out, int64_t size, double low, double high) {
   Vec<T> lower((T)low), upper((T)high);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return min(upper, max(lower, v)); }, x);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) ALWAYS_INLINE { return min(upper, max(lower, v)); }, x);
 }
 
 template <typename T>
 void hardtanh_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int64_t size, double low, double high) {
   Vec<T> lower((T)low), upper((T)high);
-  auto gradient = [=](Vec<T> v, Vec<T> grad) { return select((v > lower) & (v < upper), grad, Vec<T>{}); };
+  auto gradient = [=](Vec<T> v, Vec<T> grad)
+                      ALWAYS_INLINE { return select((v > lower) & (v < upper), grad, Vec<T>{}); };
   map(stream, size, cheap_grain, grad_x, gradient, x, grad_out);
 }
 

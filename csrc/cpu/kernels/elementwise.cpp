@@ -1,6 +1,7 @@
 // Arithmetic and functions element by element, broadcasting through element strides, and copies of all kinds.
 #include "elementwise.h"
 
+#include "gemm/register_transpose.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "simd.h"
@@ -9,10 +10,10 @@
 namespace MINIDL_TARGET {
 namespace {
 
-#define UNARY(name, grain, expression)                                     \
-  template <typename T>                                                    \
-  void name(Stream stream, const T* x, T* out, int64_t size) {             \
-    map(stream, size, grain, out, [](Vec<T> v) { return expression; }, x); \
+#define UNARY(name, grain, expression)                                                   \
+  template <typename T>                                                                  \
+  void name(Stream stream, const T* x, T* out, int64_t size) {                           \
+    map(stream, size, grain, out, [](Vec<T> v) ALWAYS_INLINE { return expression; }, x); \
   }
 UNARY(negative_forward, cheap_grain, -v)
 UNARY(absolute_forward, cheap_grain, abs(v))
@@ -30,19 +31,21 @@ UNARY(erf_forward, function_grain, erf(v))
 template <typename T>
 void affine_forward(Stream stream, const T* x, T* out, int64_t size, double scale, double shift) {
   Vec<T> factor((T)scale), summand((T)shift);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return fma(v, factor, summand); }, x);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) ALWAYS_INLINE { return fma(v, factor, summand); }, x);
 }
 
 template <typename T>
 void clamp_forward(Stream stream, const T* x, T* out, int64_t size, double low, double high) {
   Vec<T> lower((T)low), upper((T)high);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v) { return min(upper, max(lower, v)); }, x);
+  map(stream, size, cheap_grain, out, [=](Vec<T> v) ALWAYS_INLINE { return min(upper, max(lower, v)); }, x);
 }
 
 template <typename T>
 void add_scaled(Stream stream, const T* x, T* out, int64_t size, double scale) {
   Vec<T> factor((T)scale);
-  map(stream, size, cheap_grain, out, [=](Vec<T> v, Vec<T> sum) { return fma(v, factor, sum); }, x, (const T*)out);
+  map(
+      stream, size, cheap_grain, out, [=](Vec<T> v, Vec<T> sum) ALWAYS_INLINE { return fma(v, factor, sum); }, x,
+      (const T*)out);
 }
 
 template <typename T>
@@ -51,10 +54,10 @@ void fill(Stream stream, T* out, int64_t size, double value) {
   map(stream, size, cheap_grain, out, [=] { return constant; });
 }
 
-#define BINARY(name, grain, expression)                                                             \
-  template <typename T>                                                                             \
-  void name(Stream stream, const T* a, const T* b, T* out, Strided<2> layout) {                     \
-    map_broadcast(stream, grain, layout, a, b, out, [](Vec<T> x, Vec<T> y) { return expression; }); \
+#define BINARY(name, grain, expression)                                                                           \
+  template <typename T>                                                                                           \
+  void name(Stream stream, const T* a, const T* b, T* out, Strided<2> layout) {                                   \
+    map_broadcast(stream, grain, layout, a, b, out, [](Vec<T> x, Vec<T> y) ALWAYS_INLINE { return expression; }); \
   }
 BINARY(add_forward, cheap_grain, x + y)
 BINARY(subtract_forward, cheap_grain, x - y)
@@ -66,21 +69,93 @@ BINARY(maximum_forward, cheap_grain, select(x == x, max(x, y), x))
 BINARY(minimum_forward, cheap_grain, select(x == x, min(x, y), x))
 #undef BINARY
 
+// One row of where: steps that are known at compile time, 0 or 1, let the compiler fill registers.
+template <typename T, typename StepA, typename StepB>
+SIMD_INLINE void choose_row(const uint8_t* test, const T* x, const T* y, T* out, StepA step_a, StepB step_b,
+                            int64_t begin, int64_t end) {
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) {
+    T yes = x[i * step_a()], no = y[i * step_b()];  // both are read, so that nothing branches
+    out[i] = test[i] ? yes : no;
+  }
+}
+
 template <typename T>
 void where_forward(Stream stream, const uint8_t* condition, const T* a, const T* b, T* out, Strided<3> layout) {
+  const int last = layout.dims - 1;
+  auto step = [&](int operand) { return last < 0 ? 0 : layout.strides[operand][last]; };
+  const int64_t test_step = step(0), step_a = step(1), step_b = step(2);
   for_rows(stream, cheap_grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[3]) {
-    const int64_t (&strides)[3][max_dims] = layout.strides;
-    int last = layout.dims - 1;
     const uint8_t* test = condition + first[0];
     const T *x = a + first[1], *y = b + first[2];
-    int64_t step0 = last < 0 ? 0 : strides[0][last], step1 = last < 0 ? 0 : strides[1][last],
-            step2 = last < 0 ? 0 : strides[2][last];
-    for (int64_t i = begin; i < end; ++i) out[row + i] = test[i * step0] ? x[i * step1] : y[i * step2];
+    T* to = out + row;
+    auto zero = [] { return (int64_t)0; };
+    auto one = [] { return (int64_t)1; };
+    if (test_step == 1 && step_a == 1 && step_b == 1) return choose_row(test, x, y, to, one, one, begin, end);
+    if (test_step == 1 && step_a == 1 && step_b == 0) return choose_row(test, x, y, to, one, zero, begin, end);
+    if (test_step == 1 && step_a == 0 && step_b == 1) return choose_row(test, x, y, to, zero, one, begin, end);
+    for (int64_t i = begin; i < end; ++i) to[i] = test[i * test_step] ? x[i * step_a] : y[i * step_b];
   });
+}
+
+// out[j, i] = x[i, j] for i < rows and j < columns; rows of x and of out are so many elements apart.
+template <typename T>
+void transpose_tiles(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t rows, int64_t columns) {
+  constexpr int width = Vec<T>::width;
+  int64_t j = 0;
+  for (; j + width <= columns; j += width) {
+    int64_t i = 0;
+    for (; i + width <= rows; i += width) {
+      Vec<T> square[width];
+      for (int r = 0; r < width; ++r) square[r] = load(x + (i + r) * x_stride + j);
+      transpose_registers(square);
+      for (int r = 0; r < width; ++r) store(out + (j + r) * out_stride + i, square[r]);
+    }
+    for (; i < rows; ++i)
+      for (int r = 0; r < width; ++r) out[(j + r) * out_stride + i] = x[i * x_stride + j + r];
+  }
+  for (; j < columns; ++j)
+    for (int64_t i = 0; i < rows; ++i) out[j * out_stride + i] = x[i * x_stride + j];
+}
+
+// The same for batch matrices, whose rows lie side by side in out; x_of(b) is where matrix b begins.
+template <typename T, typename Source>
+SIMD_INLINE void transpose_all(Stream stream, Source x_of, int64_t x_stride, T* out, int64_t batch, int64_t rows,
+                               int64_t columns) {
+  constexpr int64_t block = 64;  // columns of x, rows of out, that a thread takes at a time
+  const int64_t blocks = (columns + block - 1) / block;
+  parallel_for(
+      stream, batch * blocks, cheap_grain / (block * (rows > 0 ? rows : 1)) + 1,
+      [=](int64_t begin, int64_t end) {
+        for (int64_t task = begin; task < end; ++task) {
+          int64_t b = task / blocks, column = task % blocks * block;
+          transpose_tiles(x_of(b) + column, x_stride, out + (b * columns + column) * rows, rows, rows,
+                          columns - column < block ? columns - column : block);
+        }
+      },
+      1);
+}
+
+template <typename T>
+void transpose(Stream stream, const T* x, T* out, int64_t batch, int64_t rows, int64_t columns) {
+  transpose_all(stream, [=](int64_t b) { return x + b * rows * columns; }, columns, out, batch, rows, columns);
 }
 
 template <typename T>
 void copy_strided(Stream stream, const T* x, T* out, Strided<1> layout) {
+  const int64_t (&strides)[max_dims] = layout.strides[0];
+  const int last = layout.dims - 1;
+  // A transposed view: neighbours of x stand below each other in out.
+  if (last >= 1 && strides[last - 1] == 1 && strides[last] > 1) {
+    int64_t batch = 1;
+    for (int d = 0; d < last - 1; ++d) batch *= layout.shape[d];
+    auto matrix = [=](int64_t b) {
+      const T* from = x;
+      for (int d = last - 2; d >= 0; b /= layout.shape[d--]) from += b % layout.shape[d] * layout.strides[0][d];
+      return from;
+    };
+    return transpose_all(stream, matrix, strides[last], out, batch, layout.shape[last], layout.shape[last - 1]);
+  }
   for_rows(stream, cheap_grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[1]) {
     const T* from = x + first[0];
     int64_t step = layout.dims == 0 ? 0 : layout.strides[0][layout.dims - 1];
@@ -89,28 +164,6 @@ void copy_strided(Stream stream, const T* x, T* out, Strided<1> layout) {
     else
       for (int64_t i = begin; i < end; ++i) out[row + i] = from[i * step];
   });
-}
-
-// Blocks of 32 x 32 elements: a block's lines of both matrices fit the first-level cache.
-template <typename T>
-void transpose(Stream stream, const T* x, T* out, int64_t batch, int64_t rows, int64_t columns) {
-  constexpr int64_t block = 32;
-  int64_t row_blocks = (rows + block - 1) / block;
-  parallel_for(
-      stream, batch * row_blocks, cheap_grain / (block * (columns > 0 ? columns : 1)) + 1,
-      [=](int64_t begin, int64_t end) {
-        for (int64_t task = begin; task < end; ++task) {
-          const T* from = x + task / row_blocks * rows * columns;
-          T* to = out + task / row_blocks * rows * columns;
-          int64_t row_begin = task % row_blocks * block, row_end = row_begin + block < rows ? row_begin + block : rows;
-          for (int64_t column = 0; column < columns; column += block) {
-            int64_t column_end = column + block < columns ? column + block : columns;
-            for (int64_t j = column; j < column_end; ++j)
-              for (int64_t i = row_begin; i < row_end; ++i) to[j * rows + i] = from[i * columns + j];
-          }
-        }
-      },
-      1);
 }
 
 // write(to, from) for every row of out; rows that the index does not have become nan.

@@ -12,10 +12,24 @@ namespace {
 constexpr int64_t cheap_grain = 32768;
 constexpr int64_t function_grain = 4096;
 
+// For the functions given to map(): GCC leaves long ones out of line, and then reads their constants for every vector.
+#define ALWAYS_INLINE __attribute__((always_inline))
+
+// map() for an output that is larger than the caches. On its own: beside it, the loop below would share its registers.
+template <typename T, typename F, typename... Inputs>
+__attribute__((noinline)) void map_streamed(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
+  parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
+    for_streamed_vectors(out, begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+  });
+}
+
 // out[i] = f(inputs[i]...). Every element goes through the same vector code, also at the edge, so that results do not
 // depend on where a chunk ends.
 template <typename T, typename F, typename... Inputs>
 SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
+  const bool is_in_place = ((inputs == out) || ...);
+  if (size * (int64_t)sizeof(T) >= streamed_bytes && !is_in_place)
+    return map_streamed(stream, size, grain, out, f, inputs...);
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
     for_vectors<T>(begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
   });
@@ -82,6 +96,8 @@ SIMD_INLINE void map_broadcast(Stream stream, int64_t grain, const Strided<2>& l
   int64_t stride_a = layout.dims == 0 ? 0 : layout.strides[0][layout.dims - 1];
   int64_t stride_b = layout.dims == 0 ? 0 : layout.strides[1][layout.dims - 1];
   Step a_step = step_of(stride_a), b_step = step_of(stride_b);
+  if (layout.dims == 1 && a_step == Step::contiguous && b_step == Step::contiguous)
+    return map(stream, layout.shape[0], grain, out, f, a, b);
   for_rows(stream, grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[2]) {
     const T *x = a + first[0], *y = b + first[1];
     T* to = out + row;

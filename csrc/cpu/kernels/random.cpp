@@ -112,38 +112,53 @@ void normal(Stream stream, const int64_t* ticket, T* out, int64_t size, double m
 
 // A Feistel network on pairs (left < columns, right < rows): each round adds a keyed hash of one half to the other.
 struct Feistel {
+  using Lanes = Vec<uint32_t>;
   static constexpr int rounds = 24;
-  uint64_t columns, rows;
+  uint32_t columns, rows;
   uint32_t keys[rounds];
 
   Feistel(const int64_t* ticket, int64_t size) {
     // Even, so that a round can be an odd permutation, and two rows at least, else there are only rotations.
-    columns = (uint64_t)::sqrt((double)size);
+    columns = (uint32_t)::sqrt((double)size);
     columns += 2 - columns % 2;
-    rows = ((uint64_t)size + columns - 1) / columns;
+    rows = (uint32_t)(((uint64_t)size + columns - 1) / columns);
     if (rows < 2) rows = 2;
     uint32_t words[group_words];
     philox_group(ticket, 0, words);
     memcpy(keys, words, sizeof keys);
   }
 
+  // Of one number, or of a register of them.
+  template <typename V>
+  static SIMD_INLINE V add(V a, V b, V modulus) {
+    V sum = a + b;
+    return select(sum >= modulus, sum - modulus, sum);
+  }
   // The finalizer of MurmurHash3 (Appleby 2008), scaled to [0, modulus).
-  static SIMD_INLINE uint32_t hash(uint32_t x, uint64_t modulus) {
-    x = (x ^ (x >> 16)) * 0x85ebca6bu;
-    x = (x ^ (x >> 13)) * 0xc2b2ae35u;
-    return (uint32_t)(((x ^ (x >> 16)) * modulus) >> 32);
+  template <typename V>
+  static SIMD_INLINE V hash(V x, V modulus) {
+    x = (x ^ (x >> 16)) * V(0x85ebca6bu);
+    x = (x ^ (x >> 13)) * V(0xc2b2ae35u);
+    return multiply_high(x ^ (x >> 16), modulus);
+  }
+  static SIMD_INLINE uint32_t select(bool condition, uint32_t yes, uint32_t no) { return condition ? yes : no; }
+  static SIMD_INLINE Lanes select(Mask<uint32_t> mask, Lanes yes, Lanes no) {
+    return MINIDL_TARGET::select(mask, yes, no);
+  }
+  static SIMD_INLINE uint32_t multiply_high(uint32_t a, uint32_t b) { return (uint32_t)((uint64_t)a * b >> 32); }
+  static SIMD_INLINE Lanes multiply_high(Lanes a, Lanes b) {
+    auto even = multiply_even(a, b) >> 32;
+    auto odd = multiply_even(bitcast<uint32_t>(bitcast<uint64_t>(a) >> 32), b);
+    return bitcast<uint32_t>(even | (odd & Vec<uint64_t>(~uint64_t(0) << 32)));
   }
 
-  static SIMD_INLINE uint32_t add(uint32_t a, uint32_t b, uint32_t modulus) {
-    uint32_t sum = a + b;
-    return sum >= modulus ? sum - modulus : sum;
-  }
-
-  template <int count>
-  SIMD_INLINE void permute(uint32_t* left, uint32_t* right) const {
+  template <int count, typename V>
+  SIMD_INLINE void permute(V* left, V* right) const {
     for (int round = 0; round < rounds; round += 2) {
-      for (int i = 0; i < count; ++i) left[i] = add(left[i], hash(right[i] + keys[round], columns), (uint32_t)columns);
-      for (int i = 0; i < count; ++i) right[i] = add(right[i], hash(left[i] + keys[round + 1], rows), (uint32_t)rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < count; ++i) left[i] = add(left[i], hash(right[i] + V(keys[round]), V(columns)), V(columns));
+#pragma GCC unroll 16
+      for (int i = 0; i < count; ++i) right[i] = add(right[i], hash(left[i] + V(keys[round + 1]), V(rows)), V(rows));
     }
   }
 };
@@ -151,22 +166,31 @@ struct Feistel {
 template <typename T>
 void permutation(Stream stream, const int64_t* ticket, int64_t* out, int64_t size) {
   const Feistel feistel(ticket, size);
-  constexpr int lanes = 64;
+  using Lanes = Feistel::Lanes;
+  constexpr int lanes = 64, vectors = lanes / Lanes::width;
   parallel_for(stream, size, 1024, [=, &feistel](int64_t begin, int64_t end) {
-    uint32_t left[lanes], right[lanes];
+    alignas(64) uint32_t left[lanes], right[lanes];
     for (int64_t i = begin; i < end; i += lanes) {
+      // One division for all lanes: it costs more than a round.
+      uint32_t column = (uint32_t)((uint64_t)i % feistel.columns), row = (uint32_t)((uint64_t)i / feistel.columns);
       for (int j = 0; j < lanes; ++j) {
-        left[j] = (uint32_t)((uint64_t)(i + j) % feistel.columns);
-        right[j] = (uint32_t)((uint64_t)(i + j) / feistel.columns);
+        left[j] = column;
+        right[j] = row;
+        bool is_last = ++column == feistel.columns;
+        column = is_last ? 0 : column;
+        row += is_last;
       }
-      feistel.permute<lanes>(left, right);
+      Lanes lefts[vectors], rights[vectors];
+      memcpy(lefts, left, sizeof left);
+      memcpy(rights, right, sizeof right);
+      feistel.permute<vectors>(lefts, rights);
+      memcpy(left, lefts, sizeof left);
+      memcpy(right, rights, sizeof right);
+      auto place_of = [&](int j) { return (uint64_t)right[j] * feistel.columns + left[j]; };
       for (int j = 0; j < lanes && i + j < end; ++j) {
-        uint64_t place = right[j] * feistel.columns + left[j];
-        while (place >= (uint64_t)size) {  // walk the cycle back into 0 .. size - 1
-          feistel.permute<1>(left + j, right + j);
-          place = right[j] * feistel.columns + left[j];
-        }
-        out[i + j] = (int64_t)place;
+        // Walk the cycle back into 0 .. size - 1.
+        while (place_of(j) >= (uint64_t)size) feistel.permute<1>(left + j, right + j);
+        out[i + j] = (int64_t)place_of(j);
       }
     }
   });

@@ -6,6 +6,7 @@
 #include "moments.h"
 #include "pairwise.h"
 #include "parallel.h"
+#include "rows.h"
 #include "simd.h"
 
 namespace MINIDL_TARGET {
@@ -91,8 +92,28 @@ struct Sum {
   SIMD_INLINE void finish(int64_t i, T sum) const { out[i] = sum / divisor; }
 };
 
+// body(rows, x) for all rows of a matrix whose rows are so short that they fill the lanes with rows.
+template <typename T, typename Body>
+SIMD_INLINE void for_all_short_rows(Stream stream, const T* x, int64_t rows, int64_t columns, Body body) {
+  parallel_for(
+      stream, rows, grain_of(columns, 8192),
+      [=](int64_t first, int64_t last) {
+        for_short_rows(first, last, columns, x, (const T*)nullptr, (T*)nullptr,
+                       [=](auto rows, const T* x, const T*, T*) { body(rows, x); });
+      },
+      Vec<T>::width);
+}
+template <typename T>
+bool has_short_rows(int64_t reduced, int64_t inner) {
+  return inner == 1 && reduced > 0 && reduced <= ShortRows<T>::max_columns;
+}
+
 template <typename T>
 void sum_forward(Stream stream, const T* x, T* out, int64_t outer, int64_t reduced, int64_t inner, double divisor) {
+  if (has_short_rows<T>(reduced, inner))
+    return for_all_short_rows(stream, x, outer, reduced, [=](auto rows, const T* x) {
+      rows.store(out + rows.row, rows.sum([=](auto at) { return at(x); }) / Vec<T>((T)divisor));
+    });
   reduce(stream, Sum<T>{out, (T)divisor}, x, outer, reduced, inner);
 }
 
@@ -220,14 +241,35 @@ struct Extreme {
   }
 };
 
+template <typename Order, typename T>
+void extreme(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, int64_t reduced, int64_t inner) {
+  if (reduced == 0) return;
+  if (!has_short_rows<T>(reduced, inner))
+    return reduce(stream, Extreme<T, Order>{out, index}, x, outer, reduced, inner);
+  for_all_short_rows(stream, x, outer, reduced, [=](auto rows, const T* x) {
+    using I = IntegerLike<T>;
+    Best<T, Order> best{load(x), Vec<I>((I)0)};
+    Vec<I> place((I)0);
+    rows.each([&](auto at) {
+      best.offer(at(x), place);
+      place += Vec<I>((I)1);
+    });
+    if (out) rows.store(out + rows.row, best.value);
+    if (!index) return;
+    I places[Vec<T>::width];
+    store(places, best.index);
+    for (int r = 0; r < rows.rows; ++r) index[rows.row + r] = places[r];
+  });
+}
+
 template <typename T>
 void max_forward(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, int64_t reduced, int64_t inner) {
-  if (reduced > 0) reduce(stream, Extreme<T, Greater>{out, index}, x, outer, reduced, inner);
+  extreme<Greater>(stream, x, out, index, outer, reduced, inner);
 }
 
 template <typename T>
 void min_forward(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, int64_t reduced, int64_t inner) {
-  if (reduced > 0) reduce(stream, Extreme<T, Less>{out, index}, x, outer, reduced, inner);
+  extreme<Less>(stream, x, out, index, outer, reduced, inner);
 }
 
 // ---- variance

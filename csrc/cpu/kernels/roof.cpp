@@ -61,8 +61,8 @@ void triad(Stream stream, const T* a, const T* b, T* out, int64_t size, double f
     }
     constexpr int width = Vec<T>::width;
     int64_t i = begin;
-    for (; i + width <= end; i += width) native_stream(out + i, fma(load(b + i), factors, load(a + i)).lanes);
-    native_stream_end();
+    for (; i + width <= end; i += width) stream_store(out + i, fma(load(b + i), factors, load(a + i)));
+    native_finish_streams();
     for_vectors<T>(i, end, [=](auto at) { at.store(out, fma(at(b), factors, at(a))); });
   });
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "gemm/register_transpose.h"
 #include "pairwise.h"
 #include "parallel.h"
 #include "traversal.h"
@@ -74,19 +75,60 @@ struct ShortRows {
   struct alignas(64) Buffer {
     T lanes[max_columns * width];
   };
-  // The rows of x, transposed; lanes without a row are 0.
+  // The rows of x, transposed; lanes without a row are 0. Whole registers run on into the next row: what they bring
+  // along is not kept.
   SIMD_INLINE const T* gather(const T* x, Buffer& buffer) const {
     if (!x) return nullptr;
-    for (int r = 0; r < width; ++r)
-      for (int64_t c = 0; c < columns; ++c) buffer.lanes[c * width + r] = r < rows ? x[(row + r) * columns + c] : 0;
+    const T *begin = x + row * columns, *end = begin + rows * columns;
+    for (int64_t c = 0; c < columns; c += width) {
+      const int count = (int)(columns - c < width ? columns - c : width);
+      Vec<T> square[width];
+#pragma GCC unroll 16
+      for (int r = 0; r < width; ++r) {
+        const T* from = begin + r * columns + c;
+        square[r] = Vec<T>{};
+        if (r < rows) square[r] = end - from >= width ? MINIDL_TARGET::load(from) : load_partial(from, count);
+      }
+      transpose_registers(square);
+#pragma GCC unroll 16
+      for (int k = 0; k < width; ++k)
+        if (k < count) MINIDL_TARGET::store(buffer.lanes + (c + k) * width, square[k]);
+    }
     return buffer.lanes;
   }
+  // Whole registers run on into the next row, which is written later: by the next step, or to the left of it.
   SIMD_INLINE void scatter(const Buffer& buffer, T* out) const {
     if (!out) return;
-    for (int r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < columns; ++c) out[(row + r) * columns + c] = buffer.lanes[c * width + r];
+    T *begin = out + row * columns, *end = begin + rows * columns;
+    for (int64_t c = (columns - 1) / width * width; c >= 0; c -= width) {
+      const int count = (int)(columns - c < width ? columns - c : width);
+      Vec<T> square[width];
+#pragma GCC unroll 16
+      for (int k = 0; k < width; ++k)
+        square[k] = k < count ? MINIDL_TARGET::load(buffer.lanes + (c + k) * width) : Vec<T>{};
+      transpose_registers(square);
+#pragma GCC unroll 16
+      for (int r = 0; r < width; ++r) {
+        T* to = begin + r * columns + c;
+        if (r < rows && end - to >= width)
+          MINIDL_TARGET::store(to, square[r]);
+        else if (r < rows)
+          store_partial(to, square[r], count);
+      }
+    }
   }
 };
+
+template <typename T, typename Body>
+SIMD_INLINE void for_short_rows(int64_t first, int64_t last, int64_t columns, const T* a, const T* b, T* out,
+                                Body body) {
+  typename ShortRows<T>::Buffer a_lanes, b_lanes, out_lanes;
+  for (int64_t row = first; row < last; row += Vec<T>::width) {
+    ShortRows<T> rows{row, columns, (int)(last - row < Vec<T>::width ? last - row : Vec<T>::width)};
+    body(rows, rows.gather(a, a_lanes), rows.gather(b, b_lanes), out ? out_lanes.lanes : out);
+    rows.scatter(out_lanes, out);
+  }
+}
 
 // body(rows, a, b, out) for the rows [first, last); a, b and out are this layout's arrays, null where those given are.
 template <typename T, typename Body>
@@ -96,12 +138,7 @@ SIMD_INLINE void for_rows(int64_t first, int64_t last, int64_t columns, const T*
       body(LongRow<T>{row, columns}, a + row * columns, b ? b + row * columns : b, out ? out + row * columns : out);
     return;
   }
-  typename ShortRows<T>::Buffer a_lanes, b_lanes, out_lanes;
-  for (int64_t row = first; row < last; row += Vec<T>::width) {
-    ShortRows<T> rows{row, columns, (int)(last - row < Vec<T>::width ? last - row : Vec<T>::width)};
-    body(rows, rows.gather(a, a_lanes), rows.gather(b, b_lanes), out ? out_lanes.lanes : out);
-    rows.scatter(out_lanes, out);
-  }
+  for_short_rows(first, last, columns, a, b, out, body);
 }
 
 // The same over all rows, on several threads.

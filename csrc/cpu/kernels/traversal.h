@@ -51,6 +51,33 @@ SIMD_INLINE void for_vectors(int64_t begin, int64_t end, Body body) {
   if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
 }
 
+// A whole vector that is written past the caches.
+template <typename T>
+struct Streamed : Whole<T> {
+  SIMD_INLINE void store(T* array, Vec<T> v) const { stream_store(array + this->index, v); }
+};
+
+// Outputs of this size would push everything else out of the caches, and not be found there later. Written past them,
+// no line is read before it is overwritten: 64 MB of relu 6.1 -> 4.0 ms on 2 threads of a Zen 4 with 32 MB of L3 cache;
+// below that size the next kernel pays for it.
+constexpr int64_t streamed_bytes = 32 << 20;
+
+// The same as for_vectors for a body that writes nothing but out.
+template <typename T, typename Body>
+SIMD_INLINE void for_streamed_vectors(const T* out, int64_t begin, int64_t end, Body body) {
+  constexpr int width = Vec<T>::width;
+  int64_t i = begin;
+  int head = (int)((uintptr_t)(out + begin) % vector_bytes / sizeof(T));
+  if (head > 0) {
+    head = end - begin < width - head ? (int)(end - begin) : width - head;
+    body(Edge<T>{i, 0, 0, head});
+    i += head;
+  }
+  for (; i + width <= end; i += width) body(Streamed<T>{{i, 0}});
+  if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
+  native_finish_streams();
+}
+
 // Some neighbouring columns of a matrix whose rows are stride elements apart.
 template <typename T, int vector_count>
 struct WholeStrip {

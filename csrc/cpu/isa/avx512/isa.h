@@ -40,12 +40,17 @@ inline void native_store_partial(T* to, Native lanes, int count) {
     _mm512_mask_storeu_epi64(to, first_lanes_64(count), (__m512i)lanes);
 }
 
-// Past the caches; `to` is aligned to a vector.
-template <typename Native, typename T>
+// Stores past the caches, to an address that is a multiple of vector_bytes.
+template <typename T, typename Native>
 inline void native_stream(T* to, Native lanes) {
   _mm512_stream_si512((__m512i*)to, (__m512i)lanes);
 }
-inline void native_stream_end() { _mm_sfence(); }
+inline void native_finish_streams() { _mm_sfence(); }
+
+template <typename Native>
+inline bool native_any(Native lanes) {
+  return _mm512_movepi32_mask((__m512i)lanes) != 0;
+}
 
 // 64-bit products of the even 32-bit lanes.
 template <typename Wide, typename Narrow>

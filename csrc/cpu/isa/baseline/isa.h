@@ -1,5 +1,6 @@
 // Any CPU: 16-byte vectors in plain C++ (SSE2 on x86-64, NEON on Arm). Same names as avx2/isa.h and avx512/isa.h.
 #pragma once
+#include <stdint.h>
 #include <string.h>
 #ifdef __SSE2__
 #include <immintrin.h>
@@ -31,8 +32,8 @@ inline void native_store_partial(T* to, Native lanes, int count) {
   memcpy(to, &lanes, count * sizeof(T));
 }
 
-// Past the caches where there is an instruction for it; `to` is aligned to a vector.
-template <typename Native, typename T>
+// Stores past the caches where there is an instruction for it, to an address that is a multiple of vector_bytes.
+template <typename T, typename Native>
 inline void native_stream(T* to, Native lanes) {
 #ifdef __SSE2__
   _mm_stream_si128((__m128i*)to, (__m128i)lanes);
@@ -40,10 +41,17 @@ inline void native_stream(T* to, Native lanes) {
   memcpy(to, &lanes, sizeof lanes);
 #endif
 }
-inline void native_stream_end() {
+inline void native_finish_streams() {
 #ifdef __SSE2__
   _mm_sfence();
 #endif
+}
+
+template <typename Native>
+inline bool native_any(Native lanes) {
+  uint64_t halves[2];
+  memcpy(halves, &lanes, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
 }
 
 // 64-bit products of the even 32-bit lanes.
