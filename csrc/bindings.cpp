@@ -245,7 +245,7 @@ void bind_elementwise(py::module_& m) {
 
 void bind_activation(py::module_& m) {
   define_unary(m, ENTRY(relu_forward));
-  define_unary_backward(m, ENTRY(relu_backward), "out");
+  define_unary_backward(m, ENTRY(relu_backward), "out", "scale"_a = 1.0);
   define_unary(m, ENTRY(leaky_relu_forward), "negative_slope"_a);
   define_unary_backward(m, ENTRY(leaky_relu_backward), "x", "negative_slope"_a);
   define_unary(m, ENTRY(elu_forward), "alpha"_a);
@@ -341,16 +341,20 @@ void bind_matmul(py::module_& m) {
       maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = Activation::none);
   m.def(
       "linear_backward_input",
-      [](Array grad_out, Array weight, Array grad_x) {
-        ARRAYS(linear_backward_input, grad_out, weight, grad_x);
+      [](Array grad_out, Array weight, Array grad_x, Array saved, Activation activation) {
+        ARRAYS(linear_backward_input, grad_out, weight, grad_x, saved);
         require_dims(grad_out, 2);
         require_dims(weight, 2);
         require_shape(weight, {grad_out[1], weight[1]});
         require_given(grad_x);
         require_shape(grad_x, {grad_out[0], weight[1]});
-        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, grad_x, grad_out[0], weight[1], weight[0]);
+        if (activation != Activation::none) require_given(saved);
+        require_shape(saved, {grad_out[0], weight[1]});
+        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, saved, grad_x, grad_out[0], weight[1],
+            weight[0], activation);
       },
-      maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a);
+      maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a, "saved"_a = py::none(),
+      "activation"_a = Activation::none);
   m.def(
       "linear_backward_weight",
       [](Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {
@@ -551,19 +555,24 @@ void bind_normalization(py::module_& m) {
   m.def(
       "batch_norm_forward_training",
       [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, Array mean, Array inv_std,
-         double momentum, double eps) {
-        ARRAYS(batch_norm_forward_training, x, weight, bias, running_mean, running_var, out, mean, inv_std);
+         double momentum, double eps, Activation activation, Array ticket, double p) {
+        ARRAYS(batch_norm_forward_training, x, weight, bias, running_mean, running_var, out, mean, inv_std, ticket);
         Channels c = channels_of(x);
         for (const Array* a : {&weight, &bias, &running_mean, &running_var, &mean, &inv_std})
           require_shape(*a, {c.channels});
         require_given(mean);
         require_given(inv_std);
         require_same_shape(x, out);
-        run(ENTRY(batch_norm_forward_training), x.dtype, x, weight, bias, running_mean, running_var, out, mean, inv_std,
-            c.outer, c.channels, c.inner, momentum, eps);
+        if (ticket.is_given) require_size(ticket, 2);
+        if (activation != Activation::none && activation != Activation::relu)
+          throw std::invalid_argument(
+              "batch_norm_forward_training(): activation must be none or relu; call the other activations' own kernel");
+        run(ENTRY(batch_norm_forward_training), x.dtype, x, weight, bias, ticket, running_mean, running_var, out, mean,
+            inv_std, c.outer, c.channels, c.inner, momentum, eps, activation, p);
       },
       maths::batch_norm_forward_training, "x"_a, "weight"_a, "bias"_a, "running_mean"_a, "running_var"_a, "out"_a,
-      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a);
+      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a, "activation"_a = Activation::none, "ticket"_a = py::none(),
+      "p"_a = 0.0);
   m.def(
       "batch_norm_forward_evaluation",
       [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, double eps) {
@@ -581,19 +590,20 @@ void bind_normalization(py::module_& m) {
   m.def(
       "batch_norm_backward",
       [](Array x, Array weight, Array mean, Array inv_std, Array grad_out, Array grad_x, Array grad_weight,
-         Array grad_bias) {
-        ARRAYS(batch_norm_backward, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias);
+         Array grad_bias, Array out, double scale) {
+        ARRAYS(batch_norm_backward, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias, out);
         Channels c = channels_of(x);
         for (const Array* a : {&weight, &mean, &inv_std, &grad_weight, &grad_bias}) require_shape(*a, {c.channels});
         require_given(mean);
         require_given(inv_std);
         require_same_shape(x, grad_out);
         if (grad_x.is_given) require_same_shape(x, grad_x);
-        run(ENTRY(batch_norm_backward), x.dtype, x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias,
-            c.outer, c.channels, c.inner);
+        if (out.is_given) require_same_shape(x, out);
+        run(ENTRY(batch_norm_backward), x.dtype, x, weight, mean, inv_std, out, grad_out, grad_x, grad_weight,
+            grad_bias, c.outer, c.channels, c.inner, scale);
       },
       maths::batch_norm_backward, "x"_a, "weight"_a, "mean"_a, "inv_std"_a, "grad_out"_a, "grad_x"_a, "grad_weight"_a,
-      "grad_bias"_a);
+      "grad_bias"_a, "out"_a = py::none(), "scale"_a = 1.0);
   m.def(
       "layer_norm_forward",
       [](Array x, Array weight, Array bias, Array out, Array mean, Array inv_std, double eps) {

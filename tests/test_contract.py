@@ -75,30 +75,52 @@ def compile_options(isa: str) -> list[str]:
     return common[1].split() + (own[1].split() if own else [])
 
 
-def test_objects_of_the_kernels_have_no_weak_symbols(tmp_path: Path) -> None:
-    """A weak symbol compiled for AVX-512 may be the copy that the linker keeps for every machine.
+@pytest.fixture(scope="module")
+def symbols_of_kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Object file -> its symbols, of every kernel source compiled for the instruction sets that not every machine has.
 
-    Compiled without inlining, which is faster and shows more of them than the build would.
+    Compiled without inlining, which is faster and shows more symbols than the build would.
     """
     compiler, nm = shutil.which("g++"), shutil.which("nm")
     if not compiler or not nm or not _cpu.available_isas()[1:]:
         missing("compiler", "g++ and nm for x86 are needed to look into object files")
+    folder = tmp_path_factory.mktemp("objects")
 
-    def weak_symbols(job: tuple[str, Path]) -> list[str]:
+    def symbols(job: tuple[str, Path]) -> tuple[str, str]:
         isa, source = job
-        target = tmp_path / f"{isa}_{source.stem}.o"
+        target = folder / f"{isa}_{source.stem}.o"
         includes = [f"-I{ROOT / folder}" for folder in ("csrc", "csrc/cpu", f"csrc/cpu/isa/{isa}")]
         options = [*compile_options(isa), "-O0", "-fPIC", "-std=gnu++20", f"-DMINIDL_TARGET=cpu_{isa}"]
         subprocess.run([compiler, *options, *includes, "-c", str(source), "-o", str(target)], check=True)
-        listing = subprocess.run([nm, "-C", str(target)], check=True, capture_output=True, text=True).stdout
-        return [f"{target.name}: {line.strip()}" for line in listing.splitlines() if re.search(r" [WVu] ", line)]
+        return target.name, subprocess.run([nm, "-C", str(target)], check=True, capture_output=True, text=True).stdout
 
-    sources = [*KERNELS.glob("*.cpp"), ROOT / "csrc/kernel_table.cpp"]
-    # Not the baseline: code that every machine can run may be merged without harm.
-    jobs = [(isa, source) for isa in ("avx512", "avx2") for source in sources]
+    jobs = [(isa, source) for isa in ("avx512", "avx2") for source in sources_compiled_for_an_instruction_set()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [symbol for symbols in pool.map(weak_symbols, jobs) for symbol in symbols]
+        return dict(pool.map(symbols, jobs))
+
+
+def sources_compiled_for_an_instruction_set() -> list[Path]:
+    """What CMakeLists.txt lists: the kernels, and whatever else the build gives those options to."""
+    text = (ROOT / "CMakeLists.txt").read_text()
+    listed = re.search(r"add_library\(kernels_\$\{isa\} OBJECT \$\{cpu_kernel_sources\}([^)]*)\)", text)
+    assert listed, "CMakeLists.txt no longer names the sources of the kernels in one place"
+    return [*KERNELS.glob("*.cpp"), *(ROOT / name for name in listed[1].split())]
+
+
+def test_objects_of_the_kernels_have_no_weak_symbols(symbols_of_kernels: dict[str, str]) -> None:
+    """A weak symbol compiled for AVX-512 may be the copy that the linker keeps for every machine."""
+    found = [
+        f"{name}: {line.strip()}"
+        for name, listing in symbols_of_kernels.items()
+        for line in listing.splitlines()
+        if re.search(r" [WVu] ", line)
+    ]
     assert not found, "\n".join(found)
+
+
+def test_objects_of_the_kernels_run_nothing_while_they_load(symbols_of_kernels: dict[str, str]) -> None:
+    """An initializer compiled for AVX-512 runs during the import, and ends it on a machine without."""
+    assert not [name for name, listing in symbols_of_kernels.items() if "_GLOBAL__sub_I_" in listing]
 
 
 def included_by(file: Path, seen: set[Path]) -> set[str]:

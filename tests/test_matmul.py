@@ -191,6 +191,57 @@ def test_linear_backward_equals_the_float64_products(backend: Backend, dtype: ty
         assert_product_close(grad_bias[:, None], first, np.ones((rows, 1)), np.full((out_features, 1), start), what)
 
 
+# Nothing, one, primes; one row and one column, dot products, tiles with full and partial vectors, several blocks of k.
+GRADIENTS = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (1, 131, 17), (127, 1, 13), (29, 37, 1), (1, 53, 1)]
+GRADIENTS += [(5, 67, 211), (13, 97, 31), (67, 129, 7), (131, 113, 127), (40, 70, 2051), (70, 3, 1031)]
+
+
+@each_dtype
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_linear_backward_input_equals_the_product_then_the_activations_gradient(
+    backend: Backend, dtype: type, activation: str
+) -> None:
+    kernels = backend.kernels
+    for rows, in_features, out_features in GRADIENTS:
+        grad_out, weight = make_factors(rows, in_features, out_features, (False, False), dtype)
+        saved = np.random.default_rng(rows).uniform(-1, 1, (rows, in_features)).astype(dtype)
+        specials = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0]
+        saved.flat[: len(specials)] = specials[: saved.size]
+        saved.flat[-len(specials) :] = specials[: saved.size]
+        saved = surrounded_by_nan(saved, dtype)
+        if rows > 2 and out_features > 0:
+            grad_out[1, 0], grad_out[2, -1] = np.nan, np.inf
+        expected = np.full((rows, in_features), np.nan, dtype)
+        kernels.linear_backward_input(grad_out, weight, expected)
+        if activation != "none":
+            product, expected = expected, np.full_like(expected, np.nan)
+            getattr(kernels, f"{activation}_backward")(saved, product, expected)
+        for threads in (1, 2):
+            _cpu.set_thread_count(threads)
+            grad_x = surrounded_by_nan(np.full((rows, in_features), np.nan), dtype)
+            kernels.linear_backward_input(grad_out, weight, grad_x, saved, getattr(_cpu.Activation, activation))
+            what = f"{rows} x {in_features} -> {out_features}, {threads} threads"
+            assert_bitwise_equal(one_nan(grad_x), one_nan(expected), what)
+            assert np.isnan(grad_x.base[:64]).all(), f"{what}: wrote before the result"
+            assert np.isnan(grad_x.base[64 + grad_x.size :]).all(), f"{what}: wrote behind the result"
+
+
+def one_nan(array: Array) -> Array:
+    """With one nan for all: which of two nans a product keeps is the compiler's choice of their order."""
+    return np.where(np.isnan(array), array.dtype.type(np.nan), array)
+
+
+def test_linear_backward_input_wants_what_the_activation_gave(backend: Backend) -> None:
+    grad_out, weight, grad_x = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32), np.ones((3, 5), np.float32)
+    linear_backward_input = backend.kernels.linear_backward_input
+    with pytest.raises(TypeError, match="saved must be an array, got None"):
+        linear_backward_input(grad_out, weight, grad_x, None, _cpu.Activation.relu)
+    with pytest.raises(ValueError, match=r"saved must have shape \(3, 5\), got shape \(5, 3\)"):
+        linear_backward_input(grad_out, weight, grad_x, np.ones((5, 3), np.float32), _cpu.Activation.relu)
+    with pytest.raises(TypeError, match="saved must be float32, got float64"):
+        linear_backward_input(grad_out, weight, grad_x, np.ones((3, 5)), _cpu.Activation.relu)
+
+
 def test_linear_backward_weight_without_bias_gives_the_same_weights(backend: Backend) -> None:
     x, grad_out = make_factors(33, 20, 17, (False, False), np.float32)[0], np.ones((33, 20), np.float32)
     with_bias, without = np.empty((20, 17), np.float32), np.empty((20, 17), np.float32)

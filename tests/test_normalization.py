@@ -131,3 +131,121 @@ def test_bad_input_is_refused_with_the_reason(backend: Backend) -> None:
         ops.layer_norm(x, 2)
     with pytest.raises(TypeError, match="layer_norm: input must be float32 or float64, got int64"):
         ops.layer_norm(Tensor(np.ones((2, 2), np.int64), backend), 2)
+
+
+# ---- batch norm with the relu and the dropout that follow it
+
+TICKET = np.array([42, 7], np.int64)
+CHAIN_SHAPES = [*BATCHES, (128, 128), (100, 320), (70, 10)]
+each_chain = pytest.mark.parametrize(
+    ("is_relu", "p"), [(True, None), (True, 0.2), (False, 0.5), (True, 1.0)], ids=["relu", "both", "dropout", "p=1"]
+)
+
+
+def scale_of(p: float | None) -> float:
+    kept = 65536 if p is None else round((1 - p) * 65536)
+    return 65536 / kept if kept else 0.0
+
+
+def separate_forward(x: Array, is_relu: bool, p: float | None) -> list[Array]:
+    """Output, mean, inv_std and running statistics by one kernel per step of the chain."""
+    results = batch_norm_kernels(x, x)[:5]
+    if is_relu:
+        _cpu.relu_forward(results[0].copy(), results[0])
+    if p is not None:
+        _cpu.dropout_forward(results[0].copy(), TICKET, results[0], p)
+    return results
+
+
+def fused_forward(x: Array, is_relu: bool, p: float | None) -> list[Array]:
+    """The same by one kernel."""
+    channels = x.shape[1]
+    weight, bias = (np.linspace(low, 2, channels).astype(x.dtype) for low in (0.5, -1))
+    mean, inv_std, running_mean, running_var = (np.full(channels, value, x.dtype) for value in (0, 0, 0, 1))
+    out = np.full_like(x, 7)
+    activation = _cpu.Activation.relu if is_relu else _cpu.Activation.none
+    chain = (activation, None, 0.0) if p is None else (activation, TICKET, p)
+    _cpu.batch_norm_forward_training(x, weight, bias, running_mean, running_var, out, mean, inv_std, 0.1, 1e-5, *chain)
+    return [out, mean, inv_std, running_mean, running_var]
+
+
+@each_dtype
+@each_chain
+@pytest.mark.parametrize("shape", CHAIN_SHAPES, ids=str)
+def test_fused_chain_equals_its_separate_kernels(
+    shape: tuple, is_relu: bool, p: float | None, dtype: type, backend: Backend
+) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    _cpu.set_thread_count(1)
+    expected = separate_forward(x, is_relu, p)
+    for threads in (1, 2, 3):
+        _cpu.set_thread_count(threads)
+        for actual, separate in zip(fused_forward(x, is_relu, p), expected, strict=True):
+            assert_bitwise_equal(actual, separate, f"{shape}, {threads} threads")
+
+
+@each_dtype
+@pytest.mark.parametrize("p", [None, 0.2, 1.0])
+@pytest.mark.parametrize("shape", CHAIN_SHAPES, ids=str)
+def test_fused_backward_equals_its_separate_kernels(
+    shape: tuple, p: float | None, dtype: type, backend: Backend
+) -> None:
+    random = np.random.default_rng(0)
+    x, grad_out = (random.standard_normal(shape).astype(dtype) for _ in range(2))
+    active, mean, inv_std, *_ = separate_forward(x, True, None)
+    out, *_ = separate_forward(x, True, p)
+    weight = np.linspace(0.5, 2, shape[1]).astype(dtype)
+    dropped, grad = grad_out.copy(), np.empty_like(x)
+    if p is not None:
+        _cpu.dropout_forward(grad_out, TICKET, dropped, p)
+    _cpu.relu_backward(active, dropped, grad)
+    grad += 0  # what dropout multiplied by 0 may be -0; the fused gradient is 0 there
+
+    def gradients(incoming: Array, *chain: object) -> list[Array]:
+        grads = [np.full_like(x, 7), np.full_like(weight, 7), np.full_like(weight, 7)]
+        _cpu.batch_norm_backward(x, weight, mean, inv_std, incoming, *grads, *chain)
+        return grads
+
+    _cpu.set_thread_count(1)
+    expected = gradients(grad)
+    for threads in (1, 2, 3):
+        _cpu.set_thread_count(threads)
+        for actual, separate in zip(gradients(grad_out, out, scale_of(p)), expected, strict=True):
+            assert_bitwise_equal(actual, separate, f"{shape}, {threads} threads")
+    through_relu = np.full_like(x, 7)
+    _cpu.relu_backward(out, grad_out, through_relu, scale_of(p))
+    assert_bitwise_equal(through_relu, grad, "relu_backward with a scale")
+
+
+@each_dtype
+def test_fused_chain_carries_nan_and_infinity_like_its_separate_kernels(dtype: type, backend: Backend) -> None:
+    x = np.random.default_rng(0).standard_normal((40, 37)).astype(dtype)
+    x[3, 5], x[7, 20], x[9, 36] = np.nan, np.inf, np.finfo(dtype).max
+    with np.errstate(all="ignore"):
+        for actual, separate in zip(fused_forward(x, True, 0.3), separate_forward(x, True, 0.3), strict=True):
+            np.testing.assert_array_equal(actual, separate)
+    out, *_ = fused_forward(x, True, 0.3)
+    assert np.isnan(out[:, 5]).all()
+    assert np.isfinite(np.delete(out, [5, 20, 36], axis=1)).all()
+
+
+@each_dtype
+def test_gradient_of_a_dropped_unit_is_zero_whatever_comes_in(dtype: type, backend: Backend) -> None:
+    x = np.random.default_rng(0).standard_normal((40, 37)).astype(dtype)
+    out, mean, inv_std, *_ = fused_forward(x, True, 0.3)
+    grad_out = np.where(out > 0, 1, np.where(np.arange(37) % 2, np.inf, np.nan)).astype(dtype)
+    grad_x, grad_weight, grad_bias = np.empty_like(x), np.empty(37, dtype), np.empty(37, dtype)
+    _cpu.batch_norm_backward(x, None, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias, out, scale_of(0.3))
+    assert all(np.isfinite(grad).all() for grad in (grad_x, grad_weight))
+    assert_close(grad_bias, (out > 0).sum(0) * scale_of(0.3), 40, "gradient of the bias")
+
+
+def test_chain_refuses_what_it_cannot_fuse() -> None:
+    x, vector = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+    arguments = (x, None, None, None, None, np.empty_like(x), vector.copy(), vector.copy(), 0.1, 1e-5)
+    with pytest.raises(ValueError, match=r"activation must be none or relu"):
+        _cpu.batch_norm_forward_training(*arguments, _cpu.Activation.tanh)
+    with pytest.raises(ValueError, match="ticket must have 2 elements"):
+        _cpu.batch_norm_forward_training(*arguments, _cpu.Activation.relu, np.zeros(3, np.int64), 0.5)
+    with pytest.raises(ValueError, match=r"out must have shape \(4, 3\) like x"):
+        _cpu.batch_norm_backward(x, None, vector, vector, x, None, None, None, np.ones((3, 4), np.float32))

@@ -227,7 +227,7 @@ def test_result_does_not_depend_on_the_threads(case: OpCase, backend: Backend) -
         return [*outs, *(gradients(case, backend, arrays, np.float32) if case.differentiable else [])]
 
     alone = forward_and_gradients(1)
-    for threads in (2, 3):
+    for threads in (2, 3, 7):
         for result, expected in zip(forward_and_gradients(threads), alone, strict=True):
             assert_bitwise_equal(result, expected, f"{case} of {shapes} on {threads} threads")
 

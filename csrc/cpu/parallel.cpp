@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
+#include <type_traits>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -29,18 +32,6 @@ void relax() {
   std::this_thread::yield();
 #endif
 }
-
-// The running region, and which of its parts is the next to be taken, in one word: a worker that comes late can never
-// take a part of a region that it has not seen.
-struct Claim {
-  static constexpr int part_bits = 16;
-  uint32_t region;
-  uint16_t parts, next;
-  static Claim unpack(uint64_t word) {
-    return {(uint32_t)(word >> 2 * part_bits), (uint16_t)(word >> part_bits), (uint16_t)word};
-  }
-  uint64_t pack() const { return (uint64_t)region << 2 * part_bits | (uint64_t)parts << part_bits | next; }
-};
 
 // Each worker watches a line of its own: a region of few parts does not disturb the others.
 struct alignas(64) Worker {
@@ -82,25 +73,24 @@ struct alignas(64) Worker {
 
 struct Pool {
   std::mutex in_use;  // held by the thread that runs a region
-  alignas(64) std::atomic<uint64_t> claim{0};
+  alignas(64) std::atomic<int> untaken{0};
   alignas(64) std::atomic<int> unfinished{0};
+  int parts = 0;
   void (*body)(void*, int) = nullptr;
   void* context = nullptr;
   Worker workers[max_threads];
-  int started = 0;
+  int started = 0, startable = max_threads;
 
-  // A region ends only when all its parts are done, so what is read after a part was taken belongs to that region.
+  // A part can be taken only while its region runs, and a region ends only when all its parts are done: what is read
+  // after taking one belongs to that region, however late the thread comes.
   void take_parts() {
-    uint64_t word = claim.load(std::memory_order_acquire);
-    for (;;) {
-      Claim seen = Claim::unpack(word);
-      if (seen.next >= seen.parts) return;
-      Claim taken{seen.region, seen.parts, (uint16_t)(seen.next + 1)};
-      if (!claim.compare_exchange_weak(word, taken.pack(), std::memory_order_acq_rel, std::memory_order_acquire))
+    int left = untaken.load(std::memory_order_relaxed);
+    while (left > 0) {
+      if (!untaken.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed))
         continue;
-      body(context, seen.next);
+      body(context, parts - left);
       unfinished.fetch_sub(1, std::memory_order_release);
-      word = claim.load(std::memory_order_acquire);
+      left = untaken.load(std::memory_order_relaxed);
     }
   }
 
@@ -113,18 +103,26 @@ struct Pool {
     }
   }
 
-  void run(int parts, void (*new_body)(void*, int), void* new_context) {
-    int helpers = parts - 1 < max_threads ? parts - 1 : max_threads;
-    for (; started < helpers; ++started) {
+  // Returns how many of the wanted workers there are. Where the system refuses one (a container's limit, no memory for
+  // its stack), those that there are do the work, and no more are asked for.
+  int start_workers(int wanted) try {
+    for (; started < wanted && started < startable; ++started) {
       std::thread thread(&Pool::work, this, started);
       workers[started].thread = thread.native_handle();
       thread.detach();
     }
+    return wanted < started ? wanted : started;
+  } catch (const std::system_error&) {
+    return startable = started;
+  }
+
+  void run(int new_parts, void (*new_body)(void*, int), void* new_context) {
+    int helpers = start_workers(new_parts - 1);
+    parts = new_parts;
     body = new_body;
     context = new_context;
     unfinished.store(parts, std::memory_order_relaxed);
-    uint32_t region = Claim::unpack(claim.load(std::memory_order_relaxed)).region + 1;
-    claim.store(Claim{region, (uint16_t)parts, 0}.pack(), std::memory_order_release);
+    untaken.store(parts, std::memory_order_release);
     for (int helper = 0; helper < helpers; ++helper) workers[helper].call();
     take_parts();
     for (int spin = 1; unfinished.load(std::memory_order_acquire) != 0; ++spin) {
@@ -136,40 +134,36 @@ struct Pool {
   }
 };
 
-// Never destroyed: workers may still sleep in it while the process exits.
-Pool* pool = nullptr;
-std::once_flag pool_once;
+// Workers may still sleep in it while the process exits: it has no destructor that would run.
+Pool pool;
+static_assert(std::is_trivially_destructible_v<Pool>);
 std::atomic<int> threads{0};
 
-Pool& the_pool() {
-  std::call_once(pool_once, [] {
-    pool = new Pool;
-    // A forked child has none of the threads; it starts over with a pool of its own.
-    pthread_atfork(nullptr, nullptr, [] {
-      pool = new Pool;
-      inside_part = false;
-    });
-  });
-  return *pool;
-}
+// A forked child has none of the threads, and the pool as it was in the middle of another thread's region: it starts
+// over. Registered while the library loads, so that no fork can fall into it.
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] {
+  new (&pool) Pool;
+  inside_part = false;
+});
 
 }  // namespace
 
 int thread_count() {
-  if (int count = threads.load(std::memory_order_relaxed)) return count;
-  int count = (int)std::thread::hardware_concurrency();
-  set_thread_count(count > 0 ? count : 1);
-  return threads.load(std::memory_order_relaxed);
+  int count = threads.load(std::memory_order_relaxed);
+  if (count > 0) return count;
+  int cores = (int)std::thread::hardware_concurrency();
+  int all = cores < 1 ? 1 : cores < max_threads ? cores : max_threads;
+  return threads.compare_exchange_strong(count, all) ? all : count;  // another thread may have set it meanwhile
 }
 
 void set_thread_count(int count) { threads.store(count < max_threads ? count : max_threads); }
 
 void run_parallel(int parts, void (*body)(void*, int), void* context) {
-  if (parts > 1 && !inside_part && the_pool().in_use.try_lock()) {
+  if (parts > 1 && !inside_part && pool.in_use.try_lock()) {
     inside_part = true;
-    pool->run(parts, body, context);
+    pool.run(parts, body, context);
     inside_part = false;
-    pool->in_use.unlock();
+    pool.in_use.unlock();
     return;
   }
   for (int part = 0; part < parts; ++part) body(context, part);

@@ -165,6 +165,8 @@ void Plan::note_address(const void** where) {
 // Shapes and layouts are the caller's business: it asks for the plan of the inputs' signature.
 void Plan::bind(const py::list& inputs) {
   if (under_way) throw std::runtime_error("capture: a replay cannot be part of another captured step");
+  if (is_replaying_)
+    throw std::runtime_error("capture: another thread is replaying this step; capture it once for each thread");
   if (inputs.size() != inputs_.size())
     throw std::invalid_argument("replay(): the plan takes " + std::to_string(inputs_.size()) + " inputs, got " +
                                 std::to_string(inputs.size()));
@@ -173,11 +175,24 @@ void Plan::bind(const py::list& inputs) {
   for (const Moved& moved : moved_) *moved.where = (const void*)(begins[moved.input] + moved.offset);
 }
 
+// Without the interpreter lock, and so that no other thread binds or writes the same memory meanwhile.
+template <typename Body>
+void Plan::run_alone(const Body& body) {
+  struct Replaying {
+    bool& flag;
+    explicit Replaying(bool& is_replaying) : flag(is_replaying) { flag = true; }
+    ~Replaying() { flag = false; }
+  } replaying(is_replaying_);
+  py::gil_scoped_release unlocked;
+  body();
+}
+
 void Plan::replay(const py::list& inputs) {
   bind(inputs);
-  py::gil_scoped_release unlocked;
-  Stream stream{thread_count()};
-  for (const auto& call : calls_) call->run(stream);
+  run_alone([&] {
+    Stream stream{thread_count()};
+    for (const auto& call : calls_) call->run(stream);
+  });
 }
 
 namespace {
@@ -241,15 +256,15 @@ py::list Plan::profile(const py::list& inputs, int repeats) {
   using Clock = std::chrono::steady_clock;
   bind(inputs);
   for (const auto& call : calls_) call->seconds = 0;
-  for (int repeat = 0; repeat < repeats; ++repeat) {
-    py::gil_scoped_release unlocked;
+  run_alone([&] {
     Stream stream{thread_count()};
-    for (const auto& call : calls_) {
-      auto begin = Clock::now();
-      call->run(stream);
-      call->seconds += std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
-    }
-  }
+    for (int repeat = 0; repeat < repeats; ++repeat)
+      for (const auto& call : calls_) {
+        auto begin = Clock::now();
+        call->run(stream);
+        call->seconds += std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
+      }
+  });
   py::list rows;
   for (const auto& call : calls_) {
     py::list operands;

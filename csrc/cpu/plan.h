@@ -82,12 +82,15 @@ class Plan {
   void take_in_new_memory();
   void hold(const Array& array);
   void bind(const pybind11::list& inputs);
+  template <typename Body>
+  void run_alone(const Body& body);
 
   void fail(const std::string& reason);
 
   const bool is_strict_;
   std::string failure_;
   Phase phase_ = Phase::idle;
+  bool is_replaying_ = false;  // the interpreter lock guards it
   std::vector<std::unique_ptr<Call>> calls_;
   std::vector<Range> inputs_;
   std::vector<Moved> moved_;

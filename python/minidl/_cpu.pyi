@@ -105,17 +105,17 @@ def available_isas() -> list[str]:
     """
     Instruction sets that this build and this machine both have, best first.
     """
-def batch_norm_backward(x: numpy.ndarray | None, weight: numpy.ndarray | None, mean: numpy.ndarray | None, inv_std: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None, grad_weight: numpy.ndarray | None, grad_bias: numpy.ndarray | None) -> None:
+def batch_norm_backward(x: numpy.ndarray | None, weight: numpy.ndarray | None, mean: numpy.ndarray | None, inv_std: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None, grad_weight: numpy.ndarray | None, grad_bias: numpy.ndarray | None, out: numpy.ndarray | None = None, scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
     """
-    grad_bias = sum g; grad_weight = sum g * xhat; grad_x = weight * inv_std * (g - grad_bias / n - xhat * grad_weight / n); weight, each grad or null
+    g = grad_out; after relu, or relu and dropout with scale = 65536 / kept: g = scale * grad_out where out > 0, else 0; grad_bias = sum g; grad_weight = sum g * xhat; grad_x = weight * inv_std * (g - grad_bias / n - xhat * grad_weight / n); weight, out (no relu), each grad or null
     """
 def batch_norm_forward_evaluation(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, running_mean: numpy.ndarray | None, running_var: numpy.ndarray | None, out: numpy.ndarray | None, eps: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
     out = (x - running_mean) / sqrt(running_var + eps) * weight + bias; weight, bias or null
     """
-def batch_norm_forward_training(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, running_mean: numpy.ndarray | None, running_var: numpy.ndarray | None, out: numpy.ndarray | None, mean: numpy.ndarray | None, inv_std: numpy.ndarray | None, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex) -> None:
+def batch_norm_forward_training(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, running_mean: numpy.ndarray | None, running_var: numpy.ndarray | None, out: numpy.ndarray | None, mean: numpy.ndarray | None, inv_std: numpy.ndarray | None, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, activation: Activation = Activation.none, ticket: numpy.ndarray | None = None, p: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
     """
-    out = (x - mean) * inv_std * weight + bias per channel; running = (1 - momentum) * running + momentum * batch, variance unbiased; weight, bias, both running or null
+    out = dropout(activation((x - mean) * inv_std * weight + bias)) per channel, activation none or relu, the bits those of dropout_forward on all of x; running = (1 - momentum) * running + momentum * batch, variance unbiased; weight, bias, ticket (no dropout), both running or null
     """
 def bce_backward(probs: numpy.ndarray | None, target: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None, reduction: Reduction) -> None:
     """
@@ -269,9 +269,9 @@ def leaky_relu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None, negat
     """
     out = x > 0 ? x : negative_slope * x
     """
-def linear_backward_input(grad_out: numpy.ndarray | None, weight: numpy.ndarray | None, grad_x: numpy.ndarray | None) -> None:
+def linear_backward_input(grad_out: numpy.ndarray | None, weight: numpy.ndarray | None, grad_x: numpy.ndarray | None, saved: numpy.ndarray | None = None, activation: Activation = Activation.none) -> None:
     """
-    grad_x = grad_out weight
+    grad_x = grad_out weight, times the derivative of the activation that gave saved; saved is the layer's input x, null only without an activation
     """
 def linear_backward_weight(grad_out: numpy.ndarray | None, x: numpy.ndarray | None, grad_weight: numpy.ndarray | None, grad_bias: numpy.ndarray | None, accumulate: bool = False) -> None:
     """
@@ -409,9 +409,9 @@ def release_pool() -> None:
     """
     Returns idle pooled memory to the system.
     """
-def relu_backward(out: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None) -> None:
+def relu_backward(out: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None, scale: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> None:
     """
-    grad_x = grad_out where out > 0, else 0
+    grad_x = scale * grad_out where out > 0, else 0; with dropout's 65536 / kept as scale, the gradient of out = dropout(relu(x))
     """
 def relu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """

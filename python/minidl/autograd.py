@@ -6,6 +6,7 @@ import functools
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,18 +81,20 @@ class enable_grad(set_grad_enabled):
 class Node:
     """One recorded operation: how to turn the gradient of its output into those of its inputs."""
 
-    __slots__ = ("_name", "backward", "edges", "hooks", "output", "saved", "sequence")
+    __slots__ = ("_name", "backward", "edges", "hooks", "is_relu", "of_one", "output", "saved", "sequence")
 
     # The order of recording is a topological order: a node's inputs always have smaller numbers.
     _numbers = itertools.count()
 
-    def __init__(self, backward: Callable[..., Gradients], edges: tuple[Node | Tensor | None, ...], name: str) -> None:
+    def __init__(self, backward: Callable[..., Gradients], edges: Sequence[Node | Tensor | None], name: str) -> None:
         self.backward: Callable[..., Gradients] | None = backward
-        self.edges: tuple[Node | Tensor | None, ...] = edges  # a node, a leaf that wants a gradient, or None
+        self.edges: Sequence[Node | Tensor | None] = edges  # a node, a leaf that wants a gradient, or None
         self.sequence = next(Node._numbers)
-        self.saved: tuple[tuple[Tensor, int], ...] = ()  # tensors backward reads, with their versions
+        self.saved: Sequence[tuple[Tensor, int]] = ()  # tensors backward reads, with their versions
         self.output: tuple[Any, Any, list[int], int] | None = None  # array, back end, version counter, version
         self.hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+        self.of_one: Callable[[], Gradients] | None = None  # backward of a 1, where that is computed already
+        self.is_relu = False  # the output is max(..., 0), and whoever reads it may take its gradient back through that
         self._name = name
 
     @property
@@ -125,10 +128,10 @@ def record(
             break
     else:
         return result
-    edges = tuple([(x._node or x) if x is not None and x.requires_grad else None for x in inputs])
+    edges = [(x._node or x) if x is not None and x.requires_grad else None for x in inputs]
     node = Node(backward, edges, name)
     if saved:
-        node.saved = tuple([(x, x._version[0] if x._version else 0) for x in saved if x is not None])
+        node.saved = [(x, x._version[0] if x._version else 0) for x in saved if x is not None]
     if saves_output:
         if result._version is None:
             result._version = [0]
@@ -170,61 +173,59 @@ def _call_backward(node: Node, grad_out: Tensor, create_graph: bool) -> Gradient
     return node.backward(grad_out, out)
 
 
-def _nodes_newest_first(roots: Sequence[Node]) -> list[Node]:
-    seen: set[Node] = set(roots)
-    stack = list(seen)
-    while stack:
-        for edge in stack.pop().edges:
-            if type(edge) is Node and edge not in seen:
-                seen.add(edge)
-                stack.append(edge)
-    return sorted(seen, key=lambda node: node.sequence, reverse=True)
-
-
 def run_backward(
     outputs: Sequence[Tensor],
     grad_outputs: Sequence[Tensor],
     targets: Sequence[Tensor] | None,
     retain_graph: bool,
     create_graph: bool,
+    one: Tensor | None = None,
 ) -> list[Tensor | None]:
     """Walks back from ``outputs``. Without targets, leaves receive their gradients in ``.grad``; with targets, only
-    their gradients are returned, in order."""
-    at_node: dict[Node, Tensor] = {}
+    their gradients are returned, in order. ``one`` is that of grad_outputs which is known to hold a single 1."""
+    waiting: dict[int, tuple[Node, Tensor]] = {}  # by sequence number: the node and its gradient so far
+    newest_first: list[int] = []  # a heap of the negative sequence numbers that wait
     at_leaf: dict[int, tuple[Tensor, Tensor]] = {}  # by id: == of tensors compares elements
     wanted = {id(t._node) if t._node is not None else id(t) for t in targets} if targets is not None else None
     found: dict[int, Tensor] = {}
 
-    def deliver(edge: Node | Tensor, grad: Tensor) -> None:
-        if type(edge) is Node:
-            before = at_node.get(edge)
-            at_node[edge] = grad if before is None else before + grad
-            return
-        leaf: Tensor = edge  # type: ignore[assignment]
-        entry = at_leaf.get(id(leaf))
-        at_leaf[id(leaf)] = (leaf, grad if entry is None else entry[1] + grad)
-
-    with set_grad_enabled(create_graph):
-        for output, first in zip(outputs, grad_outputs, strict=True):
-            deliver(output._node or output, first)
-        for node in _nodes_newest_first(list(at_node)):
-            grad_out = at_node.pop(node, None)
-            if grad_out is None:
+    def deliver(edges: Sequence[Node | Tensor | None], grads: Gradients) -> None:
+        for edge, grad in zip(edges, grads, strict=True):
+            if edge is None or grad is None:
                 continue
+            if type(edge) is Node:
+                entry = waiting.get(edge.sequence)
+                if entry is None:
+                    heappush(newest_first, -edge.sequence)
+                waiting[edge.sequence] = (edge, grad if entry is None else entry[1] + grad)
+            else:
+                before = at_leaf.get(id(edge))
+                at_leaf[id(edge)] = (edge, grad if before is None else before[1] + grad)  # type: ignore[assignment]
+
+    for target in targets or ():
+        if target._node is not None:
+            target._node.is_relu = False  # its own gradient is wanted
+    with set_grad_enabled(create_graph):
+        deliver([output._node or output for output in outputs], grad_outputs)
+        while newest_first:
+            node, grad_out = waiting.pop(-heappop(newest_first))
             if node.hooks:
                 for hook in tuple(node.hooks.values()):  # a hook may take itself off
                     grad_out = _replaced(hook(grad_out), grad_out)
             if wanted is not None and id(node) in wanted:
                 found[id(node)] = grad_out
-            for edge, grad in zip(node.edges, _call_backward(node, grad_out, create_graph), strict=True):
-                if edge is not None and grad is not None:
-                    deliver(edge, grad)
+            if grad_out is one and node.of_one is not None and not (node.hooks or retain_graph or create_graph):
+                _check_unchanged(node)
+                deliver(node.edges, node.of_one())
+            else:
+                deliver(node.edges, _call_backward(node, grad_out, create_graph))
             if not retain_graph:
-                node.backward, node.saved, node.output, node.edges = None, (), None, ()
+                node.backward, node.of_one, node.saved, node.output, node.edges = None, None, (), None, ()
         taken: set[int] = {id(grad.array) for grad in grad_outputs}
         for leaf, total in at_leaf.values():
-            for leaf_hook in tuple((leaf._hooks or {}).values()):
-                total = _replaced(leaf_hook(total), total)
+            if leaf._hooks:
+                for leaf_hook in tuple(leaf._hooks.values()):
+                    total = _replaced(leaf_hook(total), total)
             if wanted is None:
                 _accumulate(leaf, total, create_graph, taken)
             elif id(leaf) in wanted:
@@ -291,7 +292,9 @@ def backward(
     outputs = _as_tuple(tensors)
     gradients = _as_tuple(grad_tensors) if grad_tensors is not None else (None,) * len(outputs)
     retain = create_graph if retain_graph is None else retain_graph
-    run_backward(outputs, _first_gradients(outputs, gradients), None, retain, create_graph)
+    first = _first_gradients(outputs, gradients)
+    one = first[0] if grad_tensors is None and len(first) == 1 else None
+    run_backward(outputs, first, None, retain, create_graph, one)
 
 
 def grad(

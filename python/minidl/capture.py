@@ -94,7 +94,7 @@ class CapturedStep:
     def _record_of(self, args: tuple[Any, ...]) -> tuple[Record | None, list[Any]]:
         """The record of a signature, a new one where there is none, or None where there are too many; the arrays."""
         tensors: list[Tensor] = []
-        signature: list[Any] = [autograd.is_grad_enabled()]
+        signature: list[Any] = [autograd.is_grad_enabled(), changes.modes()]
         _describe(args, tensors, signature)
         inputs = [tensor.array for tensor in tensors]
         key = (backends.cpu.kernels.signature(inputs), *signature)
@@ -126,7 +126,8 @@ def capture(step: Callable[..., Any], *, strict: bool = True) -> CapturedStep:
     overwritten by the next call with the same signature, and carries no history: call backward inside.
 
     Learning rates, momentum, weight decay, step counts and random numbers go on from call to call. A change of mode
-    (``train()``, ``eval()``), of hooks or of other options makes the step be recorded anew. What it does in Python -
+    (``train()``, ``eval()``) has a record of its own; a change of hooks or of other options makes the step be recorded
+    anew. What it does in Python -
     print, count, step a scheduler - is not replayed: keep that outside.
 
     Raises RuntimeError where a kernel reads, or the step returns, what NumPy computed during the step, which a replay

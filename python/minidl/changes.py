@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _version = 0
+_modes = 0
 
 
 def version() -> int:
@@ -16,10 +17,21 @@ def version() -> int:
 
 
 def setting_changed() -> None:
-    """To be called when a module's mode, a hook, a parameter's memory or an option that kernels take by value changes:
-    steps recorded before are not replayed any more."""
+    """To be called when a child, a hook, a parameter's memory or an option that kernels take by value changes: steps
+    recorded before are not replayed any more."""
     global _version
     _version += 1
+
+
+def modes() -> int:
+    """Which modules are in training mode, as one number: switched to evaluation and back, it is what it was."""
+    return _modes
+
+
+def mode_switched(module: Any) -> None:
+    """To be called when a module goes into training mode or out of it."""
+    global _modes
+    _modes ^= hash((id(module), "mode"))
 
 
 class Leaves:

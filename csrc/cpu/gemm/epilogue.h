@@ -1,7 +1,8 @@
-// What happens to a tile of sums on its way to out: earlier partial sums, bias, activation.
+// What happens to a tile of sums on its way to out: earlier partial sums, bias, activation or an activation's gradient.
 #pragma once
 #include <math.h>
 
+#include "activation_gradient.h"
 #include "kernels.h"
 #include "simd.h"
 #include "simd_math.h"
@@ -9,14 +10,20 @@
 namespace MINIDL_TARGET {
 namespace {
 
+// Where a tile of sums goes. The pointers stand at its first column, out and saved at its first row as well.
 template <typename T>
-struct Epilogue {
+struct TileOutput {
+  T* out;
+  int64_t stride;   // of out and saved, from row to row
+  int64_t columns;  // valid ones; the others of the last vector are not written
+  bool adds_to_out;
+  const T* bias;   // or null
+  const T* saved;  // or null; else what the activation gave: the sums are a gradient that goes back through it
   Activation activation;
-  bool adds_to_out;  // out holds earlier partial sums
 
-  // Nothing but a bias and a lower bound: what the tile kernel does in registers.
+  // Nothing but a bias and a lower bound, or relu's gradient: what the tile kernel does in registers.
   bool is_short() const { return !adds_to_out && activation <= Activation::relu; }
-  T lower_bound() const { return activation == Activation::relu ? T(0) : -T(INFINITY); }
+  T lower_bound() const { return activation == Activation::relu && !saved ? T(0) : -T(INFINITY); }
 };
 
 // nan stays nan: max() yields its second operand then. Without a bias -0 is added, which keeps every number.
@@ -37,26 +44,26 @@ SIMD_INLINE Vec<T> finish_activation(Vec<T> x, Activation activation) {
   return x;
 }
 
-// out[:rows, :columns] from sums; bias (or null) and out begin at the tile's first column.
+// out[:rows, :columns] from sums, which may stand in out already.
 template <typename T>
-__attribute__((noinline)) void finish_tile(const Epilogue<T>& epilogue, const T* sums, int64_t sums_stride,
-                                           const T* bias, T* out, int64_t out_stride, int rows, int columns) {
+__attribute__((noinline)) void finish_tile(const TileOutput<T>& to, const T* sums, int64_t sums_stride, int rows) {
   constexpr int width = Vec<T>::width;
-  Vec<T> lower_bound(epilogue.lower_bound());
-  for (int column = 0; column < columns; column += width) {
-    int count = columns - column < width ? columns - column : width;
-    bool is_full = count == width;
-    Vec<T> added = no_bias<T>();
-    if (bias) added = is_full ? load(bias + column) : load_partial(bias + column, count);
+  Vec<T> lower_bound(to.lower_bound());
+  for (int64_t column = 0; column < to.columns; column += width) {
+    int count = to.columns - column < width ? (int)(to.columns - column) : width;
+    auto load_some = [=](const T* from) { return count == width ? load(from) : load_partial(from, count); };
+    Vec<T> bias = to.bias ? load_some(to.bias + column) : no_bias<T>();
     for (int row = 0; row < rows; ++row) {
-      T* target = out + row * out_stride + column;
-      Vec<T> sum = load(sums + row * sums_stride + column);
-      if (epilogue.adds_to_out) sum += is_full ? load(target) : load_partial(target, count);
-      sum = finish_activation(add_and_bound(sum, added, lower_bound), epilogue.activation);
-      if (is_full)
-        store(target, sum);
+      int64_t place = row * to.stride + column;
+      Vec<T> sum = load_some(sums + row * sums_stride + column);
+      if (to.adds_to_out) sum += load_some(to.out + place);
+      sum = add_and_bound(sum, bias, lower_bound);
+      sum = to.saved ? activation_gradient(to.activation, load_some(to.saved + place), sum)
+                     : finish_activation(sum, to.activation);
+      if (count == width)
+        store(to.out + place, sum);
       else
-        store_partial(target, sum, count);
+        store_partial(to.out + place, sum, count);
     }
   }
 }

@@ -169,12 +169,11 @@ struct Gemm {
     in.b = is_packed ? panel_of_b(block, column_panel) : product.b.at(columns.begin, block.steps.begin);
     in.b_step = is_packed ? columns_per_panel : product.b.stride;
 
-    bool is_last = block.steps.end == product.k;
-    Epilogue<T> epilogue{is_last ? product.activation : Activation::none, product.accumulate || block.steps.begin > 0};
-    TileOutput<T> out{product.out + rows.begin * product.n + columns.begin, product.n, (int)columns.size(),
-                      is_last && product.bias ? product.bias + columns.begin : nullptr};
+    TileOutput<T> to = product.output_at(rows.begin, columns.begin, columns.size());
+    if (block.steps.begin > 0) to.adds_to_out = true;
+    if (block.steps.end < product.k) to.bias = to.saved = nullptr, to.activation = Activation::none;
     int vectors = (int)ceil_divide(columns.size(), Vec<T>::width);
-    tile_kernel<T>((int)rows.size(), vectors, has_adjacent_rows)(in, out, epilogue);
+    tile_kernel<T>((int)rows.size(), vectors, has_adjacent_rows)(in, to);
   }
 };
 

@@ -1,7 +1,9 @@
-// What is multiplied: out (m x n) = activation(a b + bias (+ out)), a and b in either layout.
+// What is multiplied: out (m x n) = activation(a b + bias (+ out)), or that times the activation's derivative; a and b
+// in either layout.
 #pragma once
 #include <stdint.h>
 
+#include "gemm/epilogue.h"
 #include "kernels.h"
 
 namespace MINIDL_TARGET {
@@ -33,6 +35,13 @@ struct Product {
   bool accumulate = false;
   const T* bias = nullptr;  // n values, or null
   Activation activation = Activation::none;
+  const T* saved = nullptr;  // like out, or null; else out is a gradient that goes back through the activation
+
+  TileOutput<T> output_at(int64_t row, int64_t column, int64_t columns) const {
+    int64_t place = row * n + column;
+    return {out + place, n, columns, accumulate, bias ? bias + column : nullptr, saved ? saved + place : nullptr,
+            activation};
+  }
 };
 
 }  // namespace

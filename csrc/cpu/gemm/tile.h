@@ -25,17 +25,10 @@ struct TileInput {
   int64_t depth;
 };
 
-template <typename T>
-struct TileOutput {
-  T* out;
-  int64_t stride;
-  int columns;    // valid ones; the others of the last vector are not written
-  const T* bias;  // at the tile's first column, or null
-};
-
-// out[:height, :columns] = epilogue(a b). a_row is 1 for has_adjacent_rows: a packed panel, or a transposed a.
+// to.out[:height, :columns] = a b, finished as `to` says. a_row is 1 for has_adjacent_rows: a packed panel, or a
+// transposed a.
 template <typename T, int height, int vectors, bool has_adjacent_rows>
-void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to, const Epilogue<T>& epilogue) {
+void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
   constexpr int width = Vec<T>::width, columns = vectors * width;
   Vec<T> sum[height][vectors];
 #pragma GCC unroll 16
@@ -62,8 +55,16 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to, const Epilog
     }
   }
 
-  if (to.columns == columns && epilogue.is_short()) {
-    Vec<T> lower_bound(epilogue.lower_bound()), bias[vectors];
+  if (to.columns == columns && to.is_short() && to.saved) {
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) {
+        int64_t place = row * to.stride + v * width;
+        store(to.out + place, relu_gradient(load(to.saved + place), sum[row][v]));
+      }
+  } else if (to.columns == columns && to.is_short()) {
+    Vec<T> lower_bound(to.lower_bound()), bias[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) bias[v] = to.bias ? load(to.bias + v * width) : no_bias<T>();
 #pragma GCC unroll 16
@@ -77,12 +78,12 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to, const Epilog
     for (int row = 0; row < height; ++row)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v) store(sums + row * columns + v * width, sum[row][v]);
-    finish_tile(epilogue, sums, columns, to.bias, to.out, to.stride, height, to.columns);
+    finish_tile(to, sums, columns, height);
   }
 }
 
 template <typename T>
-using TileKernel = void(const TileInput<T>&, const TileOutput<T>&, const Epilogue<T>&);
+using TileKernel = void(const TileInput<T>&, const TileOutput<T>&);
 
 template <typename T, int vectors, bool has_adjacent_rows, int... row>
 inline TileKernel<T>* kernel_of_height(int height, IndexList<row...>) {

@@ -67,13 +67,12 @@ void multiply_by_dots(const Product<T>& p, int64_t row_begin, int64_t row_end, i
     dot_products_of_rows<T, row + 1>(p, i, j, columns, sums, typename CountTo<max_dots<row + 1>>::List{});
   }...};
   alignas(64) T sums[max_dot_rows * dot_columns] = {};
-  Epilogue<T> epilogue{p.activation, p.accumulate};
   for (int64_t j = column_begin; j < column_end; j += dot_columns) {
     int columns = column_end - j < dot_columns ? (int)(column_end - j) : dot_columns;
     for (int64_t i = row_begin; i < row_end; i += max_dot_rows) {
       int rows = row_end - i < max_dot_rows ? (int)(row_end - i) : max_dot_rows;
       kernels[rows - 1](p, i, j, columns, sums);
-      finish_tile(epilogue, sums, dot_columns, p.bias ? p.bias + j : nullptr, p.out + i * p.n + j, p.n, rows, columns);
+      finish_tile(p.output_at(i, j, columns), sums, dot_columns, rows);
     }
   }
 }
@@ -115,12 +114,22 @@ void add_weighted_rows(const T* weights, const T* rows, int64_t stride, T* out, 
     store_partial(out + column, weighted_sum([=](const T* from) { return load_partial(from, rest); }, column), rest);
 }
 
-// out[j] (+)= sum over k of weights[k] * rows[k, j]
+// The sums of a row, or of a column that is one in memory, go on through the activation's gradient while in the L1.
 template <typename T>
-void sum_weighted_rows(Stream stream, const T* weights, const T* rows, T* out, int64_t depth, int64_t columns,
-                       bool accumulate) {
+void finish_sums(const Product<T>& p, int64_t first, int64_t count) {
+  if (!p.saved) return;
+  TileOutput<T> to{p.out + first, 0, count, false, nullptr, p.saved + first, p.activation};
+  finish_tile(to, to.out, 0, 1);
+}
+
+// out[j] (+)= sum over k of weights[k] * rows[k, j], for a product of one row (weights: a) or one column (weights: b)
+template <typename T>
+void sum_weighted_rows(Stream stream, const Product<T>& p, const T* weights, const T* rows, int64_t columns) {
+  T* out = p.out;
+  int64_t depth = p.k;
+  bool accumulate = p.accumulate;
   int64_t grain = vector_grain / (depth > 0 ? depth : 1);
-  parallel_for(stream, columns, grain, [=](int64_t begin, int64_t end) {
+  parallel_for(stream, columns, grain, [&](int64_t begin, int64_t end) {
     constexpr int count = 8;
     if (depth == 0) add_weighted_rows<T, 0>(weights, rows, columns, out + begin, end - begin, accumulate);
     int64_t step = 0;
@@ -130,6 +139,7 @@ void sum_weighted_rows(Stream stream, const T* weights, const T* rows, T* out, i
     for (; step < depth; ++step)
       add_weighted_rows<T, 1>(weights + step, rows + step * columns + begin, columns, out + begin, end - begin,
                               accumulate || step > 0);
+    finish_sums(p, begin, end - begin);
   });
 }
 
@@ -141,8 +151,10 @@ void multiply_outer(Stream stream, const Product<T>& p) {
   parallel_for(
       stream, p.m, vector_grain / p.n + 1,
       [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row)
+        for (int64_t row = begin; row < end; ++row) {
           add_weighted_rows<T, 1>(p.a.data + row, p.b.data, p.n, p.out + row * p.n, p.n, p.accumulate);
+          finish_sums(p, row * p.n, p.n);
+        }
       },
       1);
 }

@@ -1,4 +1,5 @@
 // Activations, forward and backward, element by element.
+#include "activation_gradient.h"
 #include "elementwise.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -28,10 +29,9 @@ constexpr double sqrt_2_over_pi = 0.79788456080286535588;
     map(stream, size, grain, grad_x, [](Vec<T> x, Vec<T> grad) { return gradient; }, saved, grad_out); \
   }
 
-// relu, sigmoid and tanh save their output: there, x is out.
-ACTIVATION(relu, cheap_grain, max(Vec<T>{}, x), select(x > Vec<T>{}, grad, Vec<T>{}))
-ACTIVATION(sigmoid, function_grain, sigmoid(x), grad * x * (constant<T>(1) - x))
-ACTIVATION(tanh, function_grain, tanh(x), grad*(constant<T>(1) - x * x))
+// sigmoid and tanh save their output: there, x is out.
+ACTIVATION(sigmoid, function_grain, sigmoid(x), sigmoid_gradient(x, grad))
+ACTIVATION(tanh, function_grain, tanh(x), tanh_gradient(x, grad))
 
 template <typename T>
 SIMD_INLINE Vec<T> selu(Vec<T> x) {
@@ -121,6 +121,19 @@ SIMD_INLINE Vec<T> logsigmoid(Vec<T> x) {
 }
 ACTIVATION(logsigmoid, function_grain, logsigmoid(x), grad* sigmoid(-x))
 #undef ACTIVATION
+
+template <typename T>
+void relu_forward(Stream stream, const T* x, T* out, int64_t size) {
+  map(stream, size, cheap_grain, out, [](Vec<T> v) { return max(Vec<T>{}, v); }, x);
+}
+
+// Dropped units have out = 0 as well: no random bits are drawn again, and an infinite gradient leaves no nan in them.
+template <typename T>
+void relu_backward(Stream stream, const T* out, const T* grad_out, T* grad_x, int64_t size, double scale) {
+  Vec<T> factor((T)scale);
+  auto gradient = [=](Vec<T> value, Vec<T> grad) { return relu_gradient(value, factor * grad); };
+  map(stream, size, cheap_grain, grad_x, gradient, out, grad_out);
+}
 
 template <typename T>
 void leaky_relu_forward(Stream stream, const T* x, T* out, int64_t size, double negative_slope) {

@@ -22,13 +22,13 @@ bool prefers_dots(const Product<T>& p) {
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
   if (p.m == 0 || p.n == 0) return;
-  bool is_plain = p.bias == nullptr && p.activation == Activation::none;
+  bool is_plain = p.bias == nullptr && (p.activation == Activation::none || p.saved);
   if (prefers_dots(p))
     multiply_by_dots(stream, p);
   else if (p.m == 1 && !p.b.has_contiguous_lines && is_plain)
-    sum_weighted_rows(stream, p.a.data, p.b.data, p.out, p.k, p.n, p.accumulate);
+    sum_weighted_rows(stream, p, p.a.data, p.b.data, p.n);
   else if (p.n == 1 && !p.a.has_contiguous_lines && is_plain)
-    sum_weighted_rows(stream, p.b.data, p.a.data, p.out, p.k, p.m, p.accumulate);
+    sum_weighted_rows(stream, p, p.b.data, p.a.data, p.m);
   else if (p.k == 1 && is_plain)
     multiply_outer(stream, p);
   else
@@ -69,10 +69,12 @@ void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T
 }
 
 template <typename T>
-void linear_backward_input(Stream stream, const T* grad_out, const T* weight, T* grad_x, int64_t rows,
-                           int64_t in_features, int64_t out_features) {
-  multiply(stream, Product<T>{rows, in_features, out_features, Factor<T>(grad_out, rows, out_features, true),
-                              Factor<T>(weight, in_features, out_features, false), grad_x});
+void linear_backward_input(Stream stream, const T* grad_out, const T* weight, const T* saved, T* grad_x, int64_t rows,
+                           int64_t in_features, int64_t out_features, Activation activation) {
+  if (activation == Activation::none) saved = nullptr;
+  multiply(stream,
+           Product<T>{rows, in_features, out_features, Factor<T>(grad_out, rows, out_features, true),
+                      Factor<T>(weight, in_features, out_features, false), grad_x, false, nullptr, activation, saved});
 }
 
 template <typename T>

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "bands.h"
 #include "pairwise.h"
 
 namespace MINIDL_TARGET {
@@ -45,46 +46,57 @@ Moments row_moments(const T* x, int64_t begin, int64_t end, T shift) {
   return {(double)count, count > 0 ? (double)mean : 0, (double)squares};
 }
 
-template <typename T, int vectors>
-struct ColumnMoments {
-  Vec<T> shift[vectors], mean[vectors], squares[vectors];
+// Of the columns of a band.
+template <typename T>
+struct BandMoments {
+  alignas(64) T mean[band_columns], squares[band_columns];  // mean of x - shift, sum of (x - shift - mean)^2
 };
 
-template <typename T, typename Strip, typename Result>
-SIMD_INLINE void column_leaf_moments(Strip strip, const T* x, int64_t begin, int64_t end, Result& moments) {
-  auto sums = sum_columns<T, 1>(strip, begin, end,
-                                [x, &moments](auto at, Vec<T>* sum) { *sum += at(x) - moments.shift[at.vector]; });
-  for (int k = 0; k < Strip::vectors; ++k) moments.mean[k] = sums.v[k] / Vec<T>((T)(end - begin));
-  auto squares = sum_columns<T, 1>(strip, begin, end, [x, &moments](auto at, Vec<T>* sum) {
-    Vec<T> deviation = (at(x) - moments.shift[at.vector]) - moments.mean[at.vector];
-    *sum += deviation * deviation;
+template <typename T>
+SIMD_INLINE void band_leaf_moments(Band band, const T* x, const T* shift, int64_t begin, int64_t end,
+                                   BandMoments<T>& moments) {
+  for_strips<T>(band, [&](auto strip) {
+    constexpr int vectors = strip.vectors;
+    Vec<T> center[vectors], sums[vectors] = {}, squares[vectors] = {}, share(T(1) / (T)(end - begin));
+    for (int k = 0; k < vectors; ++k) center[k] = place_in_band(band, strip, k)(shift);
+    for (int64_t row = begin; row < end; ++row)
+#pragma GCC unroll 4
+      for (int k = 0; k < vectors; ++k) sums[k] += strip.at(row, k)(x) - center[k];
+    for (int k = 0; k < vectors; ++k) {
+      Vec<T> mean = sums[k] * share;
+      place_in_band(band, strip, k).store(moments.mean, mean);
+      center[k] += mean;  // its rounding error e adds only (end - begin) e^2 to the squares
+    }
+    for (int64_t row = begin; row < end; ++row)
+#pragma GCC unroll 4
+      for (int k = 0; k < vectors; ++k) {
+        Vec<T> deviation = strip.at(row, k)(x) - center[k];
+        squares[k] = fma(deviation, deviation, squares[k]);
+      }
+    for (int k = 0; k < vectors; ++k) place_in_band(band, strip, k).store(moments.squares, squares[k]);
   });
-  for (int k = 0; k < Strip::vectors; ++k) moments.squares[k] = squares.v[k];
 }
 
-// Fills in mean and squares, given the shift.
-template <typename T, typename Strip, typename Result>
-void merge_column_moments(Strip strip, const T* x, int64_t begin, int64_t end, Result& moments) {
-  if (end - begin <= column_leaf) return column_leaf_moments(strip, x, begin, end, moments);
-  int64_t middle = pairwise_middle(begin, end, column_leaf);
-  Result later = moments;
-  merge_column_moments(strip, x, begin, middle, moments);
-  merge_column_moments(strip, x, middle, end, later);
+// The moments of a band over the rows [begin, end), at least one, relative to shift, one value per column of the band.
+template <typename T>
+void band_moments(Band band, const T* x, const T* shift, int64_t begin, int64_t end, BandMoments<T>& moments) {
+  if (end - begin <= band.leaf()) return band_leaf_moments(band, x, shift, begin, end, moments);
+  int64_t middle = pairwise_middle(begin, end, band.leaf());
+  BandMoments<T> later;
+  band_moments(band, x, shift, begin, middle, moments);
+  band_moments(band, x, shift, middle, end, later);
   Vec<T> share((T)(end - middle) / (T)(end - begin)), weight(share * Vec<T>((T)(middle - begin)));
-  for (int k = 0; k < Strip::vectors; ++k) {
-    Vec<T> difference = later.mean[k] - moments.mean[k];
-    moments.mean[k] += difference * share;
-    moments.squares[k] += later.squares[k] + difference * difference * weight;
-  }
+  for_vectors<T>(0, band.columns, [&](auto at) {
+    Vec<T> mean = at(moments.mean), difference = at(later.mean) - mean;
+    at.store(moments.mean, mean + difference * share);
+    at.store(moments.squares, at(moments.squares) + (at(later.squares) + difference * difference * weight));
+  });
 }
 
-// The moments of a strip's columns over the rows [begin, end), at least one, relative to the values of row 0.
-template <typename T, typename Strip>
-SIMD_INLINE ColumnMoments<T, Strip::vectors> column_moments(Strip strip, const T* x, int64_t begin, int64_t end) {
-  ColumnMoments<T, Strip::vectors> moments;
-  for (int k = 0; k < Strip::vectors; ++k) moments.shift[k] = shift_from(strip.at(0, k)(x));
-  merge_column_moments(strip, x, begin, end, moments);
-  return moments;
+// What a band's columns are shifted by: their values in row 0.
+template <typename T>
+SIMD_INLINE void band_shift(Band band, const T* x, T* shift) {
+  for_vectors<T>(0, band.columns, [=](auto at) { at.store(shift, shift_from(at(x + band.column))); });
 }
 
 }  // namespace

@@ -1,4 +1,8 @@
 // Batch norm over outer x channels x inner and layer norm over rows x columns, forward and backward.
+#include <string.h>
+
+#include "bands.h"
+#include "dropout.h"
 #include "kernels.h"
 #include "moments.h"
 #include "pairwise.h"
@@ -41,12 +45,15 @@ template <typename T>
 void channel_moments(const T* x, T* mean, T* var, int64_t outer, int64_t channels, int64_t inner, int64_t begin,
                      int64_t end) {
   if (inner == 1)
-    return for_strips<T>(begin, end, channels, [=](auto strip) {
-      auto moments = column_moments(strip, x, 0, outer);
-      for (int k = 0; k < strip.vectors; ++k) {
-        strip.top(k).store(mean, moments.shift[k] + moments.mean[k]);
-        strip.top(k).store(var, moments.squares[k] / Vec<T>((T)outer));
-      }
+    return for_bands<T>(begin, end, outer, channels, [=](Band band) {
+      alignas(64) T shift[band_columns];
+      BandMoments<T> moments;
+      band_shift(band, x, shift);
+      band_moments(band, x, shift, 0, outer, moments);
+      for_vectors<T>(0, band.columns, [&](auto at) {
+        at.store(mean + band.column, at(shift) + at(moments.mean));
+        at.store(var + band.column, at(moments.squares) / Vec<T>((T)outer));
+      });
     });
   for (int64_t c = begin; c < end; ++c) {
     Moments moments{};
@@ -58,40 +65,100 @@ void channel_moments(const T* x, T* mean, T* var, int64_t outer, int64_t channel
   }
 }
 
-// out = (x - mean) * inv_std * weight + bias; inv_std(place) is computed or read
+// One element per channel, in every lane.
+template <typename T>
+struct OneChannel {
+  int64_t index;
+  SIMD_INLINE Vec<T> operator()(const T* array) const { return Vec<T>(array[index]); }
+};
+
+// (x - mean) * inv_std * weight + bias for the channels at a place; inv_std(place) is computed or read.
 template <typename T, typename InvStd>
-SIMD_INLINE void normalize_channels(const T* x, const T* weight, const T* bias, const T* mean, InvStd inv_std, T* out,
-                                    int64_t outer, int64_t channels, int64_t inner, int64_t begin, int64_t end) {
+struct Normalization {
+  const T *weight, *bias, *mean;
+  InvStd inv_std;
+
+  struct Affine {
+    Vec<T> center, scale, shift;
+    SIMD_INLINE Vec<T> operator()(Vec<T> x) const { return fma(x - center, scale, shift); }
+  };
+  template <typename Place>
+  SIMD_INLINE Affine of(Place channels) const {
+    return {channels(mean), inv_std(channels) * value_or(weight, channels, T(1)), value_or(bias, channels, T(0))};
+  }
+};
+
+// out = activate(normalization(x)), channel by channel
+template <typename T, typename InvStd, typename Activate>
+SIMD_INLINE void normalize_channels(const T* x, Normalization<T, InvStd> normalization, T* out, int64_t outer,
+                                    int64_t channels, int64_t inner, int64_t begin, int64_t end, Activate activate) {
   if (inner == 1)
-    return for_strips<T>(begin, end, channels, [=](auto strip) {
-      Vec<T> center[strip.vectors], scale[strip.vectors], shift[strip.vectors];
-      for (int k = 0; k < strip.vectors; ++k) {
-        center[k] = strip.top(k)(mean);
-        scale[k] = inv_std(strip.top(k)) * value_or(weight, strip.top(k), T(1));
-        shift[k] = value_or(bias, strip.top(k), T(0));
-      }
-      for (int64_t row = 0; row < outer; ++row)
-        for (int k = 0; k < strip.vectors; ++k)
-          strip.at(row, k).store(out, fma(strip.at(row, k)(x) - center[k], scale[k], shift[k]));
+    return for_bands<T>(begin, end, outer, channels, [=](Band band) {
+      alignas(64) T center[band_columns], scale[band_columns], shift[band_columns];
+      for_vectors<T>(0, band.columns, [&](auto at) {
+        auto affine = normalization.of(relative_to(at, -band.column));
+        at.store(center, affine.center);
+        at.store(scale, affine.scale);
+        at.store(shift, affine.shift);
+      });
+      using Affine = typename Normalization<T, InvStd>::Affine;
+      for_leaves<T>(
+          band, outer, [&](auto top) { return Affine{top(center), top(scale), top(shift)}; },
+          [=](auto at, const Affine& affine) { at.store(out, activate(affine(at(x)))); });
     });
   for (int64_t c = begin; c < end; ++c) {
-    Edge<T> channel{c, 0, 0, 1};
-    Vec<T> center(mean[c]), shift(value_or(bias, c, T(0)));
-    Vec<T> scale(inv_std(channel)[0] * value_or(weight, c, T(1)));
+    auto affine = normalization.of(OneChannel<T>{c});
     for_segments(outer, channels, inner, c, [=](int64_t from, int64_t to) {
-      for_vectors<T>(from, to, [=](auto at) { at.store(out, fma(at(x) - center, scale, shift)); });
+      for_vectors<T>(from, to, [=](auto at) { at.store(out, activate(affine(at(x)))); });
     });
   }
 }
 
+// out = dropout(activate(normalization(x))) in the order of memory, which is that of dropout's bits.
+template <typename T, typename InvStd, typename Activate>
+SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, InvStd> normalization,
+                                    DropoutFactors<T> dropout, T* out, int64_t outer, int64_t channels, int64_t inner,
+                                    Activate activate) {
+  constexpr int per_group = DropoutFactors<T>::per_group;
+  // A line is what lies side by side of one row, or of one channel.
+  const int64_t line = inner == 1 ? channels : inner;
+  parallel_for(
+      stream, outer * channels * inner, 16384,
+      [=](int64_t begin, int64_t end) {
+        alignas(64) T factors[per_group];
+        int64_t line_number = begin / line;
+        for (int64_t first = begin; first < end; first += per_group) {
+          dropout.of_group(first / per_group, factors);
+          const int64_t last = end - first < per_group ? end : first + per_group;
+          for (int64_t from = first; from < last;) {
+            const int64_t line_begin = line_number * line, line_end = line_begin + line;
+            const int64_t to = line_end < last ? line_end : last;
+            auto finish = [&, first](auto at, auto affine) {
+              at.store(out, activate(affine(at(x))) * relative_to(at, first)(factors));
+            };
+            if (inner == 1)
+              for_vectors<T>(from, to, [&](auto at) { finish(at, normalization.of(relative_to(at, line_begin))); });
+            else
+              for_vectors<T>(from, to, [&, affine = normalization.of(OneChannel<T>{line_number % channels})](auto at) {
+                finish(at, affine);
+              });
+            if (to == line_end) ++line_number;
+            from = to;
+          }
+        }
+      },
+      per_group);
+}
+
 template <typename T>
-void batch_norm_forward_training(Stream stream, const T* x, const T* weight, const T* bias, T* running_mean,
-                                 T* running_var, T* out, T* mean, T* inv_std, int64_t outer, int64_t channels,
-                                 int64_t inner, double momentum, double eps) {
+void batch_norm_forward_training(Stream stream, const T* x, const T* weight, const T* bias, const int64_t* ticket,
+                                 T* running_mean, T* running_var, T* out, T* mean, T* inv_std, int64_t outer,
+                                 int64_t channels, int64_t inner, double momentum, double eps, Activation activation,
+                                 double p) {
   int64_t count = outer * inner;
   if (count == 0) return;
   Vec<T> keep((T)(1 - momentum)), take((T)momentum), unbiased(count > 1 ? (T)count / (T)(count - 1) : T(1));
-  for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+  auto take_statistics = [=](int64_t begin, int64_t end) {
     T* var = inv_std;  // until its root is taken
     channel_moments(x, mean, var, outer, channels, inner, begin, end);
     for_vectors<T>(begin, end, [=](auto at) {
@@ -100,9 +167,21 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
       if (running_var) at.store(running_var, keep * at(running_var) + take * (variance * unbiased));
       at.store(inv_std, Vec<T>(T(1)) / sqrt(variance + Vec<T>((T)eps)));
     });
-    auto read = [=](auto at) { return at(inv_std); };
-    normalize_channels(x, weight, bias, mean, read, out, outer, channels, inner, begin, end);
-  });
+  };
+  auto read = [=](auto at) { return at(inv_std); };
+  Normalization<T, decltype(read)> normalization{weight, bias, mean, read};
+  auto run = [=](auto activate) {
+    for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+      take_statistics(begin, end);
+      if (!ticket) normalize_channels(x, normalization, out, outer, channels, inner, begin, end, activate);
+    });
+    if (ticket)
+      normalize_and_drop(stream, x, normalization, DropoutFactors<T>(ticket, p), out, outer, channels, inner, activate);
+  };
+  if (activation == Activation::relu)
+    run([](Vec<T> v) { return max(Vec<T>{}, v); });
+  else
+    run([](Vec<T> v) { return v; });
 }
 
 template <typename T>
@@ -110,57 +189,91 @@ void batch_norm_forward_evaluation(Stream stream, const T* x, const T* weight, c
                                    const T* running_var, T* out, int64_t outer, int64_t channels, int64_t inner,
                                    double eps) {
   auto inv_std = [=](auto at) { return Vec<T>(T(1)) / sqrt(at(running_var) + Vec<T>((T)eps)); };
+  Normalization<T, decltype(inv_std)> normalization{weight, bias, running_mean, inv_std};
   for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
-    normalize_channels(x, weight, bias, running_mean, inv_std, out, outer, channels, inner, begin, end);
+    normalize_channels(x, normalization, out, outer, channels, inner, begin, end, [](Vec<T> v) { return v; });
   });
 }
 
-// The sums of a channel that its gradients are made of: of g and of g * (x - mean).
+// The gradient of what batch norm gave: grad_out itself, or grad_out through the relu and the dropout that followed.
 template <typename T>
+struct PlainGradient {
+  const T* grad_out;
+  template <typename Place>
+  SIMD_INLINE Vec<T> operator()(Place at) const {
+    return at(grad_out);
+  }
+};
+template <typename T>
+struct GradientThroughRelu {
+  const T *out, *grad_out;
+  T scale;
+  template <typename Place>
+  SIMD_INLINE Vec<T> operator()(Place at) const {
+    return select(at(out) > Vec<T>{}, Vec<T>(scale) * at(grad_out), Vec<T>{});
+  }
+};
+
+// The sums of a channel that its gradients are made of: of g and of g * (x - mean).
+template <typename T, typename Gradient>
 struct GradientTerm {
-  const T *x, *grad_out;
+  const T* x;
+  Gradient gradient;
   Vec<T> mean;
   template <typename Place>
   SIMD_INLINE void operator()(Place at, Vec<T>* sums) const {
-    Vec<T> g = at(grad_out);
+    Vec<T> g = gradient(at);
     sums[0] += g;
     sums[1] = fma(g, at(x) - mean, sums[1]);
   }
 };
 
-template <typename T>
+template <typename T, typename Gradient>
 struct BatchNormBackward {
-  const T *x, *weight, *mean, *inv_std, *grad_out;
+  const T *x, *weight, *mean, *inv_std;
+  Gradient gradient;
   T *grad_x, *grad_weight, *grad_bias;
   int64_t outer, channels, inner;
 
-  template <typename Strip>
-  SIMD_INLINE void strip(Strip strip) const {
-    constexpr int vectors = Strip::vectors;
-    Vec<T> center[vectors];
-    for (int k = 0; k < vectors; ++k) center[k] = strip.top(k)(mean);
-    auto sums = sum_columns<T, 2>(strip, 0, outer, [this, &center](auto at, Vec<T>* sum) {
-      GradientTerm<T>{x, grad_out, center[at.vector]}(at, sum);
+  // What grad_x is made of, besides x and the gradient that comes in, for each column of a band.
+  struct Columns {
+    alignas(64) T center[band_columns], scale[band_columns], level[band_columns], slope[band_columns];
+  };
+
+  struct Column {
+    Vec<T> center, scale, level, slope;
+  };
+
+  SIMD_INLINE void band(Band band) const {
+    BandSums<T, 2> sums;
+    sum_band(
+        band, 0, outer, [this](auto top) { return top(mean); },
+        [this](auto at, Vec<T> center, Vec<T>* sum) { GradientTerm<T, Gradient>{x, gradient, center}(at, sum); }, sums);
+    Columns columns;
+    Vec<T> count((T)outer);
+    for_vectors<T>(0, band.columns, [&](auto at) {
+      auto channel = relative_to(at, -band.column);
+      Vec<T> root = channel(inv_std), bias_sum = at(sums.of[0]), weight_sum = root * at(sums.of[1]);
+      if (grad_bias) channel.store(grad_bias, bias_sum);
+      if (grad_weight) channel.store(grad_weight, weight_sum);
+      at.store(columns.center, channel(mean));
+      at.store(columns.scale, root * value_or(weight, channel, T(1)));
+      at.store(columns.level, bias_sum / count);
+      at.store(columns.slope, root * weight_sum / count);
     });
-    Vec<T> scale[vectors], level[vectors], slope[vectors], count((T)outer);
-    for (int k = 0; k < vectors; ++k) {
-      Vec<T> root = strip.top(k)(inv_std), bias_sum = sums.v[2 * k], weight_sum = root * sums.v[2 * k + 1];
-      if (grad_bias) strip.top(k).store(grad_bias, bias_sum);
-      if (grad_weight) strip.top(k).store(grad_weight, weight_sum);
-      scale[k] = root * value_or(weight, strip.top(k), T(1));
-      level[k] = bias_sum / count;
-      slope[k] = root * weight_sum / count;
-    }
     if (!grad_x) return;
-    for (int64_t row = 0; row < outer; ++row)
-      for (int k = 0; k < vectors; ++k) {
-        auto at = strip.at(row, k);
-        at.store(grad_x, scale[k] * (at(grad_out) - level[k] - (at(x) - center[k]) * slope[k]));
-      }
+    for_leaves<T>(
+        band, outer,
+        [&](auto top) {
+          return Column{top(columns.center), top(columns.scale), top(columns.level), top(columns.slope)};
+        },
+        [this](auto at, const Column& c) {
+          at.store(grad_x, c.scale * (gradient(at) - c.level - (at(x) - c.center) * c.slope));
+        });
   }
 
   SIMD_INLINE void channel(int64_t c) const {
-    GradientTerm<T> term{x, grad_out, Vec<T>(mean[c])};
+    GradientTerm<T, Gradient> term{x, gradient, Vec<T>(mean[c])};
     double bias_sum = 0, centered_sum = 0;
     for_segments(outer, channels, inner, c, [&](int64_t from, int64_t to) {
       auto sums = sum_row_lanes<T, 2>(from, to, term);
@@ -175,22 +288,29 @@ struct BatchNormBackward {
     Vec<T> slope((T)(root * weight_sum / count)), center(mean[c]);
     for_segments(outer, channels, inner, c, [&](int64_t from, int64_t to) {
       for_vectors<T>(from, to,
-                     [&](auto at) { at.store(grad_x, scale * (at(grad_out) - level - (at(x) - center) * slope)); });
+                     [&](auto at) { at.store(grad_x, scale * (gradient(at) - level - (at(x) - center) * slope)); });
     });
   }
 };
 
 template <typename T>
-void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
-                         T* grad_x, T* grad_weight, T* grad_bias, int64_t outer, int64_t channels, int64_t inner) {
-  BatchNormBackward<T> backward{x,           weight,    mean,  inv_std,  grad_out, grad_x,
-                                grad_weight, grad_bias, outer, channels, inner};
-  for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
-    if (inner == 1)
-      for_strips<T>(begin, end, channels, [&](auto strip) { backward.strip(strip); });
-    else
-      for (int64_t c = begin; c < end; ++c) backward.channel(c);
-  });
+void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* out,
+                         const T* grad_out, T* grad_x, T* grad_weight, T* grad_bias, int64_t outer, int64_t channels,
+                         int64_t inner, double scale) {
+  auto run = [=](auto gradient) {
+    BatchNormBackward<T, decltype(gradient)> backward{x,           weight,    mean,  inv_std,  gradient, grad_x,
+                                                      grad_weight, grad_bias, outer, channels, inner};
+    for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
+      if (inner == 1)
+        for_bands<T>(begin, end, outer, channels, [&](Band band) { backward.band(band); });
+      else
+        for (int64_t c = begin; c < end; ++c) backward.channel(c);
+    });
+  };
+  if (out)
+    run(GradientThroughRelu<T>{out, grad_out, (T)scale});
+  else
+    run(PlainGradient<T>{grad_out});
 }
 
 // ---- layer norm
@@ -253,16 +373,16 @@ void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* me
   parallel_for(
       stream, columns, grain_of(rows),
       [=](int64_t begin, int64_t end) {
-        for_strips<T>(begin, end, columns, [=](auto strip) {
-          auto sums = sum_columns<T, 2>(strip, 0, rows, [=](auto at, Vec<T>* sum) {
+        for_bands<T>(begin, end, rows, columns, [=](Band band) {
+          BandSums<T, 2> sums;
+          auto term = [=](auto at, Vec<T>* sum) {
             Vec<T> g = at(grad_out);
             sum[0] += g;
             sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
-          });
-          for (int k = 0; k < strip.vectors; ++k) {
-            if (grad_bias) strip.top(k).store(grad_bias, sums.v[2 * k]);
-            if (grad_weight) strip.top(k).store(grad_weight, sums.v[2 * k + 1]);
-          }
+          };
+          sum_band(band, 0, rows, term, sums);
+          if (grad_bias) memcpy(grad_bias + band.column, sums.of[0], band.columns * sizeof(T));
+          if (grad_weight) memcpy(grad_weight + band.column, sums.of[1], band.columns * sizeof(T));
         });
       },
       strip_columns<T>);

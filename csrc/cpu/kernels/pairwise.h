@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "kernels.h"
 #include "parallel.h"
 #include "traversal.h"
 
@@ -59,22 +60,6 @@ template <typename T, typename Value>
 SIMD_INLINE T sum_row(int64_t begin, int64_t end, const Value& value) {
   auto term = [&value](auto at, Vec<T>* sums) { sums[0] += value(at); };
   return sum_lanes(sum_row_lanes<T, 1>(begin, end, term).v[0]);
-}
-
-constexpr int64_t column_leaf = 32;
-
-// Column sums of a strip over the rows [begin, end); vector k's quantity q is v[k * quantities + q].
-template <typename T, int quantities, typename Strip, typename Term>
-Sums<T, Strip::vectors * quantities> sum_columns(Strip strip, int64_t begin, int64_t end, const Term& term) {
-  if (end - begin > column_leaf) {
-    int64_t middle = pairwise_middle(begin, end, column_leaf);
-    return sum_columns<T, quantities>(strip, begin, middle, term) +
-           sum_columns<T, quantities>(strip, middle, end, term);
-  }
-  Sums<T, Strip::vectors * quantities> sums = {};
-  for (int64_t row = begin; row < end; ++row)
-    for (int k = 0; k < Strip::vectors; ++k) term(strip.at(row, k), sums.v + k * quantities);
-  return sums;
 }
 
 constexpr int max_chunks = 64;

@@ -1,4 +1,7 @@
 // Sum, extremes and variance along one dimension: x is outer x reduced x inner.
+#include <string.h>
+
+#include "bands.h"
 #include "kernels.h"
 #include "moments.h"
 #include "pairwise.h"
@@ -9,16 +12,16 @@ namespace MINIDL_TARGET {
 
 namespace {
 
-// A reducer gives a Part for a range of the reduced dimension - of one row, or of a strip of columns -, merges the
-// parts of neighbouring ranges and finishes an output.
+// A reducer gives a Part for a range of the reduced dimension - of one row, or of a band of columns -, merges the parts
+// of neighbouring ranges and finishes an output.
 template <typename T, typename Reducer>
 SIMD_INLINE void reduce_range(const Reducer& reducer, const T* x, int64_t inner, int64_t begin, int64_t end,
                               int64_t column, int64_t columns, typename Reducer::Part* parts) {
   if (inner == 1)
     parts[0] = reducer.of_row(x, begin, end);
   else
-    for_strips<T>(column, column + columns, inner,
-                  [&](auto strip) { reducer.of_columns(strip, x, begin, end, parts + (strip.column - column)); });
+    for_bands<T>(column, column + columns, end - begin, inner,
+                 [&](Band band) { reducer.of_columns(band, x, begin, end, parts + (band.column - column)); });
 }
 
 constexpr int64_t max_split_outputs = 64;
@@ -53,23 +56,20 @@ void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, in
   parallel_for(
       stream, outer * strips, grain_of(reduced * columns),
       [&](int64_t first, int64_t last) {
-        typename Reducer::Part parts[strip_columns<T>];
-        for (int64_t task = first; task < last; ++task) {
-          int64_t o = task / strips, column = task % strips * columns;
-          int64_t count = inner - column < columns ? inner - column : columns;
-          reduce_range(reducer, x + o * reduced * inner, inner, 0, reduced, column, count, parts);
-          for (int64_t i = 0; i < count; ++i) reducer.finish(o * inner + column + i, parts[i]);
+        typename Reducer::Part parts[band_columns];
+        for (int64_t task = first; task < last;) {
+          // Neighbouring strips of one matrix make a band.
+          int64_t o = task / strips, strip = task % strips, count = band_columns / columns;
+          if (count > strips - strip) count = strips - strip;
+          if (count > last - task) count = last - task;
+          task += count;
+          int64_t column = strip * columns;
+          int64_t width = inner - column < count * columns ? inner - column : count * columns;
+          reduce_range(reducer, x + o * reduced * inner, inner, 0, reduced, column, width, parts);
+          for (int64_t i = 0; i < width; ++i) reducer.finish(o * inner + column + i, parts[i]);
         }
       },
       1);
-}
-
-// Vectors of a strip, stored one Part per column.
-template <typename T, typename Strip>
-SIMD_INLINE void store_lanes(Strip strip, int k, Vec<T> v, T* to) {
-  auto place = strip.top(k);
-  place.index = k * Vec<T>::width;
-  place.store(to, v);
 }
 
 // ---- sum
@@ -82,10 +82,10 @@ struct Sum {
   SIMD_INLINE T of_row(const T* x, int64_t begin, int64_t end) const {
     return sum_row<T>(begin, end, [x](auto at) { return at(x); });
   }
-  template <typename Strip>
-  SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, T* parts) const {
-    auto sums = sum_columns<T, 1>(strip, begin, end, [x](auto at, Vec<T>* sum) { *sum += at(x); });
-    for (int k = 0; k < Strip::vectors; ++k) store_lanes(strip, k, sums.v[k], parts);
+  SIMD_INLINE void of_columns(Band band, const T* x, int64_t begin, int64_t end, T* parts) const {
+    BandSums<T, 1> sums;
+    sum_band(band, begin, end, [x](auto at, Vec<T>* sum) { *sum += at(x); }, sums);
+    memcpy(parts, sums.of[0], band.columns * sizeof(T));
   }
   static T merge(T a, T b) { return a + b; }
   SIMD_INLINE void finish(int64_t i, T sum) const { out[i] = sum / divisor; }
@@ -193,8 +193,12 @@ struct Extreme {
     return best;
   }
 
+  SIMD_INLINE void of_columns(Band band, const T* x, int64_t begin, int64_t end, Part* parts) const {
+    for_strips<T>(band, [&](auto strip) { of_strip(strip, x, begin, end, parts + (strip.column - band.column)); });
+  }
+
   template <typename Strip>
-  SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, Part* parts) const {
+  SIMD_INLINE void of_strip(Strip strip, const T* x, int64_t begin, int64_t end, Part* parts) const {
     for (int64_t from = begin; from < end; from += block) {
       Lanes best[Strip::vectors];
       for (int k = 0; k < Strip::vectors; ++k) best[k] = {strip.at(from, k)(x), Vec<I>((I)0)};
@@ -238,18 +242,14 @@ struct Variance {
   SIMD_INLINE Moments of_row(const T* x, int64_t begin, int64_t end) const {
     return begin == end ? Moments{} : row_moments(x, begin, end, shift_from(x[0]));
   }
-  template <typename Strip>
-  SIMD_INLINE void of_columns(Strip strip, const T* x, int64_t begin, int64_t end, Moments* parts) const {
-    constexpr int width = Vec<T>::width;
-    if (begin == end) {
-      for (int k = 0; k < Strip::vectors; ++k)
-        for (int lane = 0; lane < strip.top(k).count; ++lane) parts[k * width + lane] = {};
-      return;
+  SIMD_INLINE void of_columns(Band band, const T* x, int64_t begin, int64_t end, Moments* parts) const {
+    BandMoments<T> moments = {};
+    alignas(64) T shift[band_columns];
+    if (begin < end) {
+      band_shift(band, x, shift);
+      band_moments(band, x, shift, begin, end, moments);
     }
-    auto moments = column_moments(strip, x, begin, end);
-    for (int k = 0; k < Strip::vectors; ++k)
-      for (int lane = 0; lane < strip.top(k).count; ++lane)
-        parts[k * width + lane] = {(double)(end - begin), moments.mean[k][lane], moments.squares[k][lane]};
+    for (int64_t i = 0; i < band.columns; ++i) parts[i] = {(double)(end - begin), moments.mean[i], moments.squares[i]};
   }
   static Moments merge(Moments a, Moments b) { return MINIDL_TARGET::merge(a, b); }
   SIMD_INLINE void finish(int64_t i, Moments moments) const {

@@ -28,6 +28,13 @@ struct Edge {
   SIMD_INLINE void store(T* array, Vec<T> v) const { store_partial(array + index, v, count); }
 };
 
+// The same vector in an array that begins at element origin of the other arrays.
+template <typename Place>
+SIMD_INLINE Place relative_to(Place at, int64_t origin) {
+  at.index -= origin;
+  return at;
+}
+
 // true in the first count lanes
 template <typename T>
 SIMD_INLINE Mask<T> first_lanes(int count) {

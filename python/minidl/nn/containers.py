@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import groupby
 from typing import Any, TypeVar, overload
 
+from minidl.changes import version
+from minidl.nn.fusion import fused
 from minidl.nn.module import Module
 
 Self = TypeVar("Self", bound="_ModuleSequence")
@@ -116,6 +118,10 @@ class Sequential(_ModuleSequence):
       (0): Flatten(start_dim=1, end_dim=-1)
       (1): Linear(in_features=6, out_features=3, bias=True)
     )
+
+    Neighbours that one kernel can do at once - Linear with ReLU, Sigmoid or Tanh; BatchNorm1d with ReLU and Dropout -
+    are fused, with the numbers of the single layers; `steps` and `minidl.summary` show which. A layer with a hook is
+    not fused.
     """
 
     def __init__(self, *modules: Any) -> None:
@@ -128,10 +134,21 @@ class Sequential(_ModuleSequence):
                 self.append(module)
 
     def forward(self, input: Any) -> Any:
-        own = self.__dict__
-        for name in own["_names_by_kind"]["module"]:
-            input = own[name](input)
+        for step in self.steps():
+            input = step(input)
         return input
+
+    def steps(self) -> list[Callable[[Any], Any]]:
+        """What forward calls, one after the other: the children, some of them fused into one kernel.
+
+        >>> from minidl import nn
+        >>> [type(step).__name__ for step in nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).steps()]
+        ['LinearWithActivation', 'Linear']
+        """
+        known: tuple[int, list[Callable[[Any], Any]]] | None = self.__dict__.get("_steps")
+        if known is None or known[0] != version():
+            known = self.__dict__["_steps"] = (version(), fused(list(self)))
+        return known[1]
 
     def _of(self: Self, children: list[tuple[str, Module]]) -> Self:
         return type(self)(dict(children))

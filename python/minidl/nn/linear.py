@@ -69,8 +69,12 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
+        return self.forward_with(input, None)
+
+    def forward_with(self, input: Tensor, activation: str | None) -> Tensor:
+        """activation(forward(input)) in one pass; see :func:`minidl.ops.linear`."""
         try:
-            return ops.linear(input, self.weight, self.bias)
+            return ops.linear(input, self.weight, self.bias, activation)
         except ValueError:
             self._check(input)
             raise

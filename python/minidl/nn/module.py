@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from minidl.changes import setting_changed, watch
+from minidl.changes import watch
 from minidl.dtypes import device as device_class, float32, float64, from_numpy_dtype, to_numpy_dtype
 from minidl.nn import state_dict as states
 from minidl.nn.hooks import Hook, call_with_hooks
@@ -179,8 +179,6 @@ class Module(Registry):
         """Switch this module and everything below it to training mode, or out of it."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        if mode != self.training:
-            setting_changed()
         self.training = mode
         for child in self.children():
             child.train(mode)

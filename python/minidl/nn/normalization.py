@@ -89,6 +89,10 @@ class BatchNorm1d(Module):
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
+        return self.forward_with(input)
+
+    def forward_with(self, input: Tensor, activation: str | None = None, dropout: float = 0.0) -> Tensor:
+        """dropout(activation(forward(input))) in one pass; see :func:`minidl.ops.batch_norm`."""
         self._check(input.array.shape)
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
@@ -108,6 +112,8 @@ class BatchNorm1d(Module):
             self.training or self.running_mean is None,
             0.0 if momentum is None else momentum,
             self.eps,
+            activation,
+            dropout,
         )
 
     def _check(self, shape: tuple[int, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from minidl.changes import setting_changed
+from minidl.changes import mode_switched, setting_changed
 from minidl.nn.parameter import Parameter
 from minidl.tensor import Tensor
 
@@ -61,6 +61,10 @@ class Registry:
     def _note_change(self, name: str, value: Any) -> None:
         """Options such as Dropout's p are passed to kernels by value: a step recorded with the old one is outdated."""
         before = self.__dict__.get(name)
+        if name == "training":
+            if value != before:
+                mode_switched(self)
+            return
         is_equal = isinstance(value, int | float | str) and type(before) is type(value) and before == value
         if before is not value and not is_equal:
             setting_changed()

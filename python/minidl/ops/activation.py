@@ -11,7 +11,7 @@ from collections.abc import Callable
 from minidl.autograd import is_grad_enabled, record
 from minidl.ops.comparison import bitwise_and, gt, lt
 from minidl.ops.elementwise import abs as absolute, clamp, div, erf, exp, mul, neg, square, where
-from minidl.ops.operands import require_float, require_same_backend, sum_to_shape, unary, unary_backward
+from minidl.ops.operands import relu_backward, require_float, require_same_backend, sum_to_shape, unary, unary_backward
 from minidl.ops.shape import reshape
 from minidl.tensor import Tensor
 
@@ -71,7 +71,17 @@ def relu(x: Tensor) -> Tensor:
     >>> minidl.ops.relu(minidl.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return _function_of_output("relu", x, lambda grad_out, out: where(gt(out, 0), grad_out, 0.0))
+    require_float("relu", x)
+
+    def backward(grad_out: Tensor, out: Tensor) -> tuple[Tensor]:
+        if is_grad_enabled():
+            return (where(gt(out, 0), grad_out, 0.0),)
+        return (relu_backward(out, grad_out),)
+
+    result = record(unary(x, "relu_forward"), (x,), backward, saves_output=True, name="relu")
+    if result._node is not None:
+        result._node.is_relu = True
+    return result
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:

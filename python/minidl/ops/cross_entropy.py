@@ -144,7 +144,10 @@ def _fused_cross_entropy(
         targets = _weighted_targets(logits, labels, weight, ignore_index, reduction, label_smoothing)
         return sub(mul(softmax(logits, 1), sum(targets, 1, keepdim=True)), targets)
 
-    return record(Tensor(loss, backend), (logits,), backward, saved=(logits, weight), name="cross_entropy")
+    result = record(Tensor(loss, backend), (logits,), backward, saved=(logits, weight), name="cross_entropy")
+    if result._node is not None and reduction != "none":
+        result._node.of_one = lambda: (grad,)
+    return result
 
 
 def _weighted_targets(

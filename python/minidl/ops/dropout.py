@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl.autograd import record
+from minidl.autograd import is_grad_enabled, record
 from minidl.generator import Generator, default_generator
-from minidl.ops.operands import require_float
+from minidl.ops.operands import ThroughRelu, reads_relu, require_float
 from minidl.tensor import Tensor
 
 __all__ = ["dropout"]
@@ -31,8 +31,26 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
     return _drop(x, p, (generator or default_generator).ticket(x.backend))
 
 
+def scale_of(p: float) -> float:
+    """What dropout multiplies kept elements by: 65536 / kept, 16 random bits deciding on each."""
+    kept = int((1 - p) * 65536 + 0.5)
+    return 65536 / max(kept, 1) if p < 1 else 0.0
+
+
 def _drop(x: Tensor, p: float, ticket: Any) -> Tensor:
     backend = x.backend
     out = backend.empty(x.array.shape, x.array.dtype)
     backend.kernels.dropout_forward(backend.contiguous(x.array), ticket, out, p)
-    return record(Tensor(out, backend), (x,), lambda grad_out: (_drop(grad_out, p, ticket),), name="dropout")
+
+    result = Tensor(out, backend)
+    result._version = changes = [0]
+
+    def backward(grad_out: Tensor) -> tuple[Tensor]:
+        if is_grad_enabled() or changes[0] or not reads_relu(x):
+            return (_drop(grad_out, p, ticket),)
+        # A unit was active and kept exactly where the result is above 0: no bits are drawn again.
+        grad_x = ThroughRelu(backend.empty(out.shape, out.dtype), backend)
+        backend.kernels.relu_backward(out, backend.contiguous(grad_out.array), grad_x.array, scale_of(p))
+        return (grad_x,)
+
+    return record(result, (x,), backward, name="dropout")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,8 @@ __all__: list[str] = []
 _float64 = np.dtype(np.float64)
 
 
-@contextmanager
-def changed_in_place(tensors: Sequence[Tensor]) -> Iterator[list[Any]]:
-    """The tensors' arrays for a kernel that writes into them; what is not contiguous is copied out and back."""
-    arrays = [tensor.backend.contiguous(tensor.array) for tensor in tensors]
-    yield arrays
+def note_changed(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
+    """After a kernel wrote into ``arrays``, which are the tensors' own or, of those not contiguous, copies."""
     for tensor, array in zip(tensors, arrays, strict=True):
         if array is not tensor.array:
             tensor.array[...] = array
@@ -31,7 +27,11 @@ def by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     """The tensors, those of one device and number type together: a kernel takes one kind at a time."""
     kinds: dict[tuple[str, Any], list[Tensor]] = {}
     for tensor in tensors:
-        kinds.setdefault((tensor.backend.name, tensor.array.dtype), []).append(tensor)
+        kind = (tensor.backend.name, tensor.array.dtype)
+        if kind in kinds:
+            kinds[kind].append(tensor)
+        else:
+            kinds[kind] = [tensor]
     return list(kinds.values())
 
 
@@ -60,5 +60,7 @@ def power_norm(tensors: Sequence[Tensor], p: float) -> Any:
 def scale_to_norm_(tensors: Sequence[Tensor], squared: Any, max_norm: float) -> None:
     """tensors *= min(1, max_norm / (sqrt(squared) + 1e-6)), in place."""
     for same in by_kind(tensors):
-        with changed_in_place(same) as arrays:
-            same[0].backend.kernels.scale_gradients(arrays, squared, max_norm)
+        backend = same[0].backend
+        arrays = [backend.contiguous(tensor.array) for tensor in same]
+        backend.kernels.scale_gradients(arrays, squared, max_norm)
+        note_changed(same, arrays)

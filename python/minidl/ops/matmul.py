@@ -8,7 +8,15 @@ from typing import Any
 from minidl.autograd import is_grad_enabled, record
 from minidl.backends import Backend
 from minidl.ops.elementwise import add, mul
-from minidl.ops.operands import require_float, require_same_backend, sum_to_shape, unary_backward
+from minidl.ops.operands import (
+    ThroughRelu,
+    reads_relu,
+    relu_backward,
+    require_float,
+    require_same_backend,
+    sum_to_shape,
+    unary_backward,
+)
 from minidl.ops.reduction import sum as sum_op
 from minidl.ops.shape import reshape, transpose
 from minidl.tensor import Tensor
@@ -228,24 +236,28 @@ def _fused_linear_grads(
     x: Tensor, weight: Tensor, grad_out: Tensor, wants: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The same by the fused kernels: two calls, no temporary arrays."""
-    backend, (out_features, in_features) = x.backend, weight.array.shape
-    rows = math.prod(x.array.shape[:-1])
-    grad = backend.contiguous(grad_out.array).reshape(rows, out_features)
-    raw = grad.dtype
+    backend, kernels, inputs, weights = x.backend, x.backend.kernels, x.array, weight.array
+    grad = _as_matrix(backend, grad_out.array)
     grad_x = grad_weight = grad_bias = None
     if wants[0]:
-        grad_x = backend.empty(x.array.shape, raw)
-        weights = backend.contiguous(weight.array)
-        backend.kernels.linear_backward_input(grad, weights, grad_x.reshape(rows, in_features))
+        through_relu = reads_relu(x)
+        grad_x = (ThroughRelu if through_relu else Tensor)(backend.empty(inputs.shape, grad.dtype), backend)
+        activation = (_as_matrix(backend, inputs), kernels.Activation.relu) if through_relu else ()
+        kernels.linear_backward_input(grad, backend.contiguous(weights), _as_matrix(backend, grad_x.array), *activation)
     if wants[1]:
-        grad_weight = backend.empty(weight.array.shape, raw)
-        grad_bias = backend.empty((out_features,), raw) if wants[2] else None
-        inputs = backend.contiguous(x.array).reshape(rows, in_features)
-        backend.kernels.linear_backward_weight(grad, inputs, grad_weight, grad_bias)
+        grad_weight = Tensor(backend.empty(weights.shape, grad.dtype), backend)
+        of_bias = backend.empty(weights.shape[:1], grad.dtype) if wants[2] else None
+        kernels.linear_backward_weight(grad, _as_matrix(backend, inputs), grad_weight.array, of_bias)
+        grad_bias = Tensor(of_bias, backend) if wants[2] else None
     elif wants[2]:
-        grad_bias = sum_op(Tensor(grad, backend), 0).array
-    first, second, third = [Tensor(g, backend) if g is not None else None for g in (grad_x, grad_weight, grad_bias)]
-    return first, second, third
+        grad_bias = sum_op(Tensor(grad, backend), 0)
+    return grad_x, grad_weight, grad_bias
+
+
+def _as_matrix(backend: Backend, array: Any) -> Any:
+    """All but the last dimension below each other, contiguous."""
+    array = backend.contiguous(array)
+    return array if array.ndim == 2 else array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -261,18 +273,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     >>> minidl.ops.linear(minidl.tensor([[2.0, 1.0], [1.0, 2.0]]), weight, bias, activation="relu").tolist()
     [[1.5], [0.0]]
     """
-    _check_linear(x, weight, bias, activation)
-    backend, array = x.backend, x.array
-    out_features, in_features = weight.array.shape
-    out = backend.empty((*array.shape[:-1], out_features), array.dtype)
-    rows = math.prod(array.shape[:-1])
-    backend.kernels.linear_forward(
-        backend.contiguous(array).reshape(rows, in_features),
-        backend.contiguous(weight.array),
-        backend.contiguous(bias.array) if bias is not None else None,
-        out.reshape(rows, out_features),
-        getattr(backend.kernels.Activation, activation or "none"),
-    )
+    backend, array, weights = x.backend, x.array, weight.array
+    try:
+        out = backend.empty(array.shape[:-1] + weights.shape[:1], array.dtype)
+        backend.kernels.linear_forward(
+            _as_matrix(backend, array),
+            backend.contiguous(weights),
+            None if bias is None else backend.contiguous(bias.array),
+            _as_matrix(backend, out),
+            backend.kernels.Activation[activation or "none"],
+        )
+    except (TypeError, ValueError, KeyError):
+        _check_linear(x, weight, bias, activation)  # says more than the kernel can
+        raise
     wants = (x.requires_grad, weight.requires_grad, bias is not None and bias.requires_grad)
 
     def backward(grad_out: Tensor, result: Tensor | None = None) -> tuple[Tensor | None, ...]:
@@ -280,9 +293,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
             if activation is not None and result is not None:
                 grad_out = _through_activation(activation, grad_out, result)
             return _linear_grads(x, weight, grad_out, wants)
-        if activation is not None and result is not None:
+        if activation == "relu" and result is not None:
+            grad_out = relu_backward(result, grad_out)
+        elif result is not None:
             grad_out = unary_backward(result, grad_out, f"{activation}_backward")
         return _fused_linear_grads(x, weight, grad_out, wants)
 
-    saves_output = activation is not None
-    return record(Tensor(out, backend), (x, weight, bias), backward, (x, weight), saves_output, "linear")
+    result = record(Tensor(out, backend), (x, weight, bias), backward, (x, weight), activation is not None, "linear")
+    if result._node is not None:
+        result._node.is_relu = activation == "relu"
+    return result

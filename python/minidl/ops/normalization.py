@@ -6,7 +6,11 @@ import math
 from typing import Any
 
 from minidl.autograd import is_grad_enabled, record
-from minidl.ops.elementwise import add, mul, rsqrt, sub
+from minidl.generator import default_generator
+from minidl.ops.activation import relu
+from minidl.ops.comparison import gt
+from minidl.ops.dropout import dropout as drop, scale_of
+from minidl.ops.elementwise import add, mul, rsqrt, sub, where
 from minidl.ops.operands import require_float, require_same_backend
 from minidl.ops.reduction import mean, sum, var
 from minidl.ops.shape import reshape
@@ -51,13 +55,23 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    activation: str | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias per channel, the channels being dimension 1 (Ioffe 2015).
 
     In training, mean and (biased) variance are the batch's, and running = (1 - momentum) * running + momentum * batch
     is written in place, with the unbiased variance. In evaluation the running statistics are used.
-    Raises ValueError in training for a single value per channel, whose variance says nothing.
+
+    ``activation="relu"``, and after it ``dropout``, the probability of dropping a unit, are applied in the same pass:
+    the numbers of relu and dropout by themselves, and as many random numbers drawn. One difference is left: the
+    gradient of a dropped unit is 0 also where the gradient that comes in is infinite.
+
+    Raises ValueError in training for a single value per channel, whose variance says nothing, for another activation,
+    and for dropout without relu.
     """
+    if activation not in (None, "relu") or (dropout and activation is None):
+        raise ValueError(f"batch_norm: activation must be None or 'relu', dropout after relu; got {activation!r}")
     require_float("batch_norm", x)
     if x.array.ndim < 2:
         raise ValueError(f"batch_norm: input must have at least 2 dimensions, got shape {tuple(x.array.shape)}")
@@ -66,10 +80,11 @@ def batch_norm(
     for name, vector in named.items():
         _require_shape("batch_norm", name, vector, (channels,), x)
     if training:
-        return _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps)
+        return _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps, activation, dropout)
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: evaluation needs running_mean and running_var, got None; pass training=True")
-    return _batch_norm_evaluation(x, running_mean, running_var, weight, bias, eps)
+    out = _batch_norm_evaluation(x, running_mean, running_var, weight, bias, eps)
+    return out if activation is None else drop(relu(out), dropout)
 
 
 def _batch_norm_training(
@@ -80,6 +95,8 @@ def _batch_norm_training(
     bias: Tensor | None,
     momentum: float,
     eps: float,
+    activation: str | None,
+    p: float,
 ) -> Tensor:
     backend, channels = x.backend, x.array.shape[1]
     if x.array.size == channels:
@@ -91,27 +108,32 @@ def _batch_norm_training(
     out = backend.empty(array.shape, array.dtype)
     center, inv_std = backend.empty((channels,), array.dtype), backend.empty((channels,), array.dtype)
     running = [None if r is None else r.array for r in (running_mean, running_var)]
+    kind = backend.kernels.Activation[activation or "none"]
+    ticket = default_generator.ticket(backend) if p > 0 else None
     backend.kernels.batch_norm_forward_training(
-        array, _array(weight), _array(bias), *running, out, center, inv_std, momentum, eps
+        array, _array(weight), _array(bias), *running, out, center, inv_std, momentum, eps, kind, ticket, p
     )
     for statistic in (running_mean, running_var):
         if statistic is not None:
             statistic._bump_version()
 
-    def backward(grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(grad_out: Tensor, result: Tensor | None = None) -> tuple[Tensor | None, ...]:
         if is_grad_enabled():
+            if result is not None:
+                grad_out = where(gt(result, 0), mul(grad_out, scale_of(p)), 0.0)
             dims = (0, *range(2, x.array.ndim))
             shape = (1, channels) + (1,) * (x.array.ndim - 2)
             grad_x, xhat = _gradient_of_normalized(x, _times(grad_out, weight, shape), dims, eps)
             return grad_x, sum(mul(grad_out, xhat), dims), sum(grad_out, dims)
         grad_x_array = backend.empty(array.shape, array.dtype) if x.requires_grad else None
         grads = [None if p is None else backend.empty((channels,), array.dtype) for p in (weight, bias)]
+        through = () if result is None else (result.array, scale_of(p))
         backend.kernels.batch_norm_backward(
-            array, _array(weight), center, inv_std, backend.contiguous(grad_out.array), grad_x_array, *grads
+            array, _array(weight), center, inv_std, backend.contiguous(grad_out.array), grad_x_array, *grads, *through
         )
         return tuple(None if grad is None else Tensor(grad, backend) for grad in (grad_x_array, *grads))
 
-    return record(Tensor(out, backend), (x, weight, bias), backward, saved=(x, weight), name="batch_norm")
+    return record(Tensor(out, backend), (x, weight, bias), backward, (x, weight), activation is not None, "batch_norm")
 
 
 def _batch_norm_evaluation(

@@ -103,6 +103,19 @@ def sum_to_shape(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     return reshape(sum_op(grad, dims, keepdim=True), shape) if dims else reshape(grad, shape)
 
 
+class ThroughRelu(Tensor):
+    """A gradient with respect to max(x, 0) that was taken back to x where it was computed. Added to another it becomes
+    a plain tensor; what relu's backward then does once more changes nothing."""
+
+    __slots__ = ()
+
+
+def reads_relu(x: Tensor) -> bool:
+    """Whether the gradient of x may be given as ThroughRelu: relu made x, and nobody looks at its gradient before."""
+    node = x._node
+    return node is not None and node.is_relu and not node.hooks
+
+
 def unary(x: Tensor, kernel: str, *scalars: float) -> Tensor:
     """out = kernel(x), element by element; records nothing."""
     backend = x.backend
@@ -119,6 +132,13 @@ def unary_backward(saved: Tensor, grad_out: Tensor, kernel: str, *scalars: float
     out = backend.empty(array.shape, array.dtype)
     getattr(backend.kernels, kernel)(array, backend.contiguous(grad_out.array), out, *scalars)
     return Tensor(out, backend)
+
+
+def relu_backward(out: Tensor, grad_out: Tensor) -> Tensor:
+    """grad_out where out > 0, else 0; nothing is left to do for a ThroughRelu."""
+    if type(grad_out) is ThroughRelu:
+        return Tensor(grad_out.array, grad_out.backend)
+    return unary_backward(out, grad_out, "relu_backward")
 
 
 def binary_kernel(op: str, a: Tensor, b: Tensor, kernel: str) -> Tensor:

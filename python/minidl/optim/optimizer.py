@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.autograd import enable_grad, no_grad
 from minidl.changes import setting_changed, watch
-from minidl.ops.gradient_clipping import by_kind, changed_in_place, scale_to_norm_, squared_norm
+from minidl.ops.gradient_clipping import by_kind, note_changed, scale_to_norm_, squared_norm
 from minidl.optim.param_group import ParamGroup
 from minidl.tensor import Tensor
 
@@ -86,23 +86,28 @@ class Optimizer:
         if group["max_norm"] is not None and active:
             grads = [param.grad for param in active]
             scale_to_norm_(grads, squared_norm(grads), group["max_norm"])
+        names = self.state_names(group)
+        counters = self.counter_names if any(names) else ()
         for params in by_kind(active):
             backend = params[0].backend
-            grads = [backend.contiguous(param.grad.array) for param in params if param.grad is not None]
-            state_names = self.state_names(group)
-            kept = [self._state_of(param, group, state_names) for param in params]
-            states = [[state[name].array for state in kept] if name else [] for name in state_names]
-            has_state = any(state_names)
-            counters = [[state[name].array for state in kept] if has_state else [] for name in self.counter_names]
-            with changed_in_place(params) as arrays:
-                step = getattr(backend.kernels, self.kernel)
-                step(arrays, grads, states, counters, group.schedule(backend), *self.scalars(group))
+            grads = [backend.contiguous(param.grad.array) for param in params]  # type: ignore[union-attr]
+            kept = [self._state_of(param, group, counters, names) for param in params]
+            states = [[state[name].array for state in kept] if name else [] for name in names]
+            counts = [[state[name].array for state in kept] if counters else [] for name in self.counter_names]
+            arrays = [backend.contiguous(param.array) for param in params]
+            step = getattr(backend.kernels, self.kernel)
+            step(arrays, grads, states, counts, group.schedule(backend), *self.scalars(group))
+            note_changed(params, arrays)
 
-    def _state_of(self, param: Tensor, group: ParamGroup, names: tuple[str | None, ...]) -> dict[str, Tensor]:
-        state = self.state.setdefault(param, {})
-        for name in (*self.counter_names, *names) if any(names) else ():
+    def _state_of(
+        self, param: Tensor, group: ParamGroup, counters: tuple[str, ...], names: tuple[str | None, ...]
+    ) -> dict[str, Tensor]:
+        state = self.state.get(param)
+        if state is None:
+            state = self.state[param] = {}
+        for name in (*counters, *names) if counters else ():
             if name is not None and name not in state:
-                is_counter = name in self.counter_names
+                is_counter = name in counters
                 shape, dtype = ((), _float64) if is_counter else (param.array.shape, param.array.dtype)
                 array = param.backend.empty(shape, dtype)
                 array.fill(self.initial_value(name, group))

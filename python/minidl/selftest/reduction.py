@@ -39,6 +39,13 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
 }
 
+# From the activation's output.
+DERIVATIVES: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda out: np.where(out > 0, 1.0, 0.0),
+    "sigmoid": lambda out: out * (1 - out),
+    "tanh": lambda out: 1 - out * out,
+}
+
 
 def _linear_forward(inputs: Inputs) -> Iterator[Call]:
     for name, activation in ACTIVATIONS.items():
@@ -54,8 +61,12 @@ def _linear_backward_input(inputs: Inputs) -> Iterator[Call]:
     for rows, in_features, out_features in inputs.shapes(((37, 67, 41), (1, 5, 10))):
         grad_out, weight = inputs.normal(rows, out_features), inputs.normal(out_features, in_features)
         grad_x = inputs.out(rows, in_features)
-        scale = np.abs(wide(grad_out)) @ np.abs(wide(weight))
-        yield Call((grad_out, weight, grad_x), (Expected(grad_x, wide(grad_out) @ wide(weight), 4, scale),))
+        wanted, scale = wide(grad_out) @ wide(weight), np.abs(wide(grad_out)) @ np.abs(wide(weight))
+        yield Call((grad_out, weight, grad_x), (Expected(grad_x, wanted, 4, scale),))
+        for name, derivative in DERIVATIVES.items():
+            saved, grad_x = inputs.uniform(-1, 1, rows, in_features), inputs.out(rows, in_features)
+            expected = Expected(grad_x, wanted * derivative(wide(saved)), 16, 2 * scale)
+            yield Call((grad_out, weight, grad_x, saved, getattr(Activation, name)), (expected,))
 
 
 def _linear_backward_weight(inputs: Inputs) -> Iterator[Call]:
@@ -295,6 +306,18 @@ def _batch_norm_training(inputs: Inputs) -> Iterator[Call]:
         yield Call((x, weight, bias, running_mean, running_var, out, mean, inv_std, 0.1, 1e-5), expected)
 
 
+def _batch_norm_with_relu_and_dropout(inputs: Inputs) -> Iterator[Call]:
+    for shape in inputs.shapes(CHANNEL_SHAPES):
+        x, ticket = inputs.normal(*shape), np.array([5, 11], np.int64)
+        plain, factors, out = inputs.out(*shape), inputs.out(*shape), inputs.out(*shape)
+        mean, inv_std = inputs.out(shape[1]), inputs.out(shape[1])
+        _cpu.batch_norm_forward_training(x, None, None, None, None, plain, mean, inv_std, 0.1, 1e-5)
+        _cpu.dropout_forward(np.ones_like(x), ticket, factors, 0.25)
+        wanted = np.maximum(wide(plain), 0) * wide(factors)
+        arguments = (x, None, None, None, None, out, mean, inv_std, 0.1, 1e-5, Activation.relu, ticket, 0.25)
+        yield Call(arguments, (Expected(out, wanted, 1),))
+
+
 def _batch_norm_evaluation(inputs: Inputs) -> Iterator[Call]:
     for shape in inputs.shapes(CHANNEL_SHAPES):
         channels = shape[1]
@@ -307,13 +330,18 @@ def _batch_norm_evaluation(inputs: Inputs) -> Iterator[Call]:
 
 
 def _batch_norm_backward(inputs: Inputs) -> Iterator[Call]:
-    for shape in inputs.shapes(CHANNEL_SHAPES):
+    shapes = inputs.shapes(CHANNEL_SHAPES)
+    for shape, through_relu in ((shape, through_relu) for shape in shapes for through_relu in (False, True)):
         channels, axes = shape[1], _channel_axes(shape)
         x, weight, grad_out = inputs.normal(*shape), inputs.normal(channels), inputs.normal(*shape)
         mean = wide(x).mean(axes).astype(inputs.dtype)
         inv_std = (1 / np.sqrt(wide(x).var(axes) + 1e-5)).astype(inputs.dtype)
         grad_x, grad_weight, grad_bias = inputs.out(*shape), inputs.out(channels), inputs.out(channels)
         g, count = wide(grad_out), x.size // channels
+        chain: tuple[Any, ...] = ()
+        if through_relu:
+            chain = (np.maximum(inputs.normal(*shape), 0), 1.5)
+            g = np.where(chain[0] > 0, 1.5 * g, 0)
         normalized = (wide(x) - _channel_view(mean, shape)) * _channel_view(inv_std, shape)
         sum_g, sum_gx = g.sum(axes), (g * normalized).sum(axes)
         centred = g - _channel_view(sum_g, shape) / count - normalized * _channel_view(sum_gx, shape) / count
@@ -323,7 +351,7 @@ def _batch_norm_backward(inputs: Inputs) -> Iterator[Call]:
             Expected(grad_weight, sum_gx, 16, np.abs(g * normalized).sum(axes)),
             Expected(grad_bias, sum_g, 16, np.abs(g).sum(axes)),
         )
-        yield Call((x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias), expected)
+        yield Call((x, weight, mean, inv_std, grad_out, grad_x, grad_weight, grad_bias, *chain), expected)
 
 
 def _layer_norm_forward(inputs: Inputs) -> Iterator[Call]:
@@ -386,7 +414,7 @@ CHECKS: Checks = {
     "smooth_l1_backward": [_loss_backward(_smooth_l1_derivative, 0.5)],
     "huber_forward": [_loss_forward(_huber, 0.75)],
     "huber_backward": [_loss_backward(lambda x, t, delta: np.clip(x - t, -delta, delta), 0.75)],
-    "batch_norm_forward_training": [_batch_norm_training],
+    "batch_norm_forward_training": [_batch_norm_training, _batch_norm_with_relu_and_dropout],
     "batch_norm_forward_evaluation": [_batch_norm_evaluation],
     "batch_norm_backward": [_batch_norm_backward],
     "layer_norm_forward": [_layer_norm_forward],
