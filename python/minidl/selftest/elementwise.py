@@ -244,7 +244,7 @@ CHECKS: Checks = {
     "gather_rows_uint8": [_gather_rows_uint8],
     "gather_labels": [_gather_labels],
     "relu_forward": [_unary(lambda x: np.maximum(x, 0), epsilons=0)],
-    "relu_backward": [_unary_backward(lambda out, scale: scale * (out > 0), 1.25)],
+    "relu_backward": [_unary_backward(lambda out, scale: scale * (out > 0), scale) for scale in (1.0, 1.25)],
     "leaky_relu_forward": [_unary(lambda x, slope: np.where(x > 0, x, slope * x), 0.01)],
     "leaky_relu_backward": [_unary_backward(lambda x, slope: np.where(x > 0, 1, slope), 0.01)],
     "prelu_forward": [_prelu_forward],
