@@ -34,8 +34,10 @@ def training_table(record: dict[str, Any]) -> list[str]:
     others = [name for name in LIBRARIES if any(name in row["median"] for row in record["rows"])]
     names = ["captured", "eager", *(LIBRARIES[name] for name in others)]
     ratios = [f"{LIBRARIES[name]} / captured (range; of the fastest)" for name in others]
+    versions = {name: version for row in record["rows"] for name, version in row["versions"].items()}
+    measured = "".join(f", {LIBRARIES[name]} {versions[name]}" for name in others)
     lines = [
-        f"Whole steps, float32: {describe(record)}; medians over {record['rounds']} processes a library.",
+        f"Whole steps, float32: {describe(record)}{measured}; medians over {record['rounds']} processes a library.",
         "",
         "| step | " + " | ".join(names + ratios) + " | FLOP floor |",
         "| --- " * (2 + len(names) + len(ratios)) + "|",

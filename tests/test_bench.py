@@ -70,8 +70,15 @@ def test_rows_have_a_size_in_cache_and_one_in_memory():
     assert without_memory == {"take_ticket", "multiply_add"}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_row_is_right_and_numpy_agrees(backend, dtype):
+def test_every_row_is_right_and_numpy_agrees(backend):
+    check_all_rows("float32")
+
+
+def test_every_row_is_right_in_float64():
+    check_all_rows("float64")
+
+
+def check_all_rows(dtype: str) -> None:
     for kernel in bench.ROWS:
         measurement = measure(kernel, dtype=dtype)
         assert not measurement.failure, (kernel, measurement.failure)
@@ -348,9 +355,9 @@ def test_labels_of_the_roofline_cover_neither_each_other_nor_the_legend(monkeypa
     boxes = []
     placed = roofline._placed
 
-    def spy(axes, m, place, offset, renderer, taken, panel):
-        done = placed(axes, m, place, offset, renderer, taken, panel)
-        boxes[:] = taken
+    def spy(axes, m, place, offset, renderer, taken):
+        done = placed(axes, m, place, offset, renderer, taken)
+        boxes[:] = [box for box in taken if box.width > 20]  # not those of the points
         return done
 
     monkeypatch.setattr(roofline, "_placed", spy)
@@ -405,7 +412,7 @@ def test_flops_of_a_step_are_those_counted_by_hand():
 
 def test_ratios_are_those_of_pairs():
     runs = {
-        library: [{"median": m, "fastest": m / 2, "memory": 1, "others": 0.0} for m in medians]
+        library: [{"median": m, "fastest": m / 2, "memory": 1, "others": 0.0, "version": "1.0"} for m in medians]
         for library, medians in (("minidl captured", (1.0, 2.0, 4.0)), ("torch", (3.0, 4.0, 4.0)))
     }
     comparison = training._summarize(training.TASKS[0], runs, ROOFS)
@@ -528,6 +535,7 @@ def test_readme_is_written_from_the_newest_record(tmp_path):
     machine = {"date": "2026-01-02 10:00 UTC", "cpu": "Abacus", "cores": 2, "isa": "beads", "threads": 2}
     row = {
         "name": "784-10; batch 1",
+        "versions": {"minidl captured": "0.1.0", "torch": "9.8"},
         "median": {"minidl captured": 1e-3, "minidl eager": 2e-3, "torch": 4e-3},
         "fastest": {"minidl captured": 1e-3, "torch": 3e-3},
         "ratios": {"minidl eager": [2.0], "torch": [4.0, 5.0, 3.0]},
@@ -545,6 +553,7 @@ def test_readme_is_written_from_the_newest_record(tmp_path):
     text = readme.read_text()
     assert "| 784-10; batch 1 | 1000 us | 2000 us | 4000 us | 4.00 (3.00 - 5.00; 3.00) | 50% |" in text
     assert "Abacus" in text
+    assert "PyTorch 9.8" in text
     assert "Fingers" not in text
     assert text.startswith("before")
     assert text.endswith("after\n")

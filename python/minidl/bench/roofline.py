@@ -15,7 +15,7 @@ from minidl.bench.rows import FAMILIES
 COLOURS = dict(
     zip(
         FAMILIES,
-        ("#4477aa", "#66ccee", "#cc3311", "#228833", "#ccbb44", "#ee7733", "#aa3377", "#777777", "#117733", "#000000"),
+        ("#3366aa", "#1199bb", "#cc3311", "#66aa33", "#998800", "#ee7733", "#aa3377", "#777777", "#117755", "#000000"),
         strict=True,
     )
 )
@@ -34,7 +34,7 @@ def plot_roofline(measurements: Sequence[Measurement], roofs: Roofs, path: Path,
     sizes = [size for size in ("cache", "memory") if any(m.size == size for m in drawn)]
     if not sizes:
         raise ValueError("--plot: none of these kernels computes anything, so a roofline has nothing to show")
-    figure = Figure(figsize=(8.5 * len(sizes), 7), layout="constrained")
+    figure = Figure(figsize=(10 * len(sizes), 9), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(title)
     for axes, size in zip(np.atleast_1d(figure.subplots(1, len(sizes))), sizes, strict=True):
@@ -59,7 +59,7 @@ def _draw_panel(axes: Any, measurements: Sequence[Measurement], roofs: Roofs, si
     axes.set_ylabel("GFLOP/s")
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
     axes.legend(loc="lower right", fontsize=8)
-    _label(axes, _notable(measurements))
+    _label(axes, _notable(measurements), points)
 
 
 def _notable(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -76,48 +76,47 @@ def _notable(measurements: Sequence[Measurement]) -> list[Measurement]:
     return chosen
 
 
-def _label(axes: Any, measurements: Sequence[Measurement]) -> None:
-    """Names beside the points, each at the first of some places around its point where it covers no other name."""
-    figure = axes.figure
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
-    taken: list[Any] = [axes.get_legend().get_window_extent(renderer)]
-    panel = axes.get_window_extent(renderer)
+def _label(axes: Any, measurements: Sequence[Measurement], points: Sequence[tuple[float, float]]) -> None:
+    """Names beside the points, each at the first place around its point where it covers no other name and no point."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.canvas.draw()
+    renderer = axes.figure.canvas.get_renderer()
+    half = 2.5 * axes.figure.dpi / 72
+    centres = axes.transData.transform([(x, y / 1e9) for x, y in points])
+    taken: list[Any] = [Bbox([(x - half, y - half), (x + half, y + half)]) for x, y in centres]
+    taken.append(axes.get_legend().get_window_extent(renderer))
     for m in sorted(measurements, key=lambda m: m.cost.flops / m.cost.bytes):
         place = (m.cost.flops / m.cost.bytes, m.cost.flops / m.seconds / 1e9)
-        for distance in range(6, 150, 8):
-            if any(_placed(axes, m, place, offset, renderer, taken, panel) for offset in _around(distance)):
-                break
+        offsets = (offset for distance in range(6, 220, 6) for offset in _around(distance))
+        any(_placed(axes, m, place, offset, renderer, taken) for offset in offsets)
 
 
 def _around(distance: float) -> list[tuple[float, float]]:
-    angles = np.deg2rad([0, 40, -40, 90, -90, 140, -140, 180])
+    angles = np.deg2rad([0, 30, -30, 60, -60, 90, -90, 120, -120, 150, -150, 180])
     return [(distance * float(np.cos(a)), distance * float(np.sin(a))) for a in angles]
 
 
 def _placed(
-    axes: Any,
-    m: Measurement,
-    place: tuple[float, float],
-    offset: tuple[float, float],
-    renderer: Any,
-    taken: list[Any],
-    panel: Any,
+    axes: Any, m: Measurement, place: tuple[float, float], offset: tuple[float, float], renderer: Any, taken: list[Any]
 ) -> bool:
     """Writes the name at an offset in points, and takes it away again where it would not be legible."""
+    from matplotlib.patheffects import withStroke
+
     label = axes.annotate(
         m.kernel,
         place,
         xytext=offset,
         textcoords="offset points",
-        fontsize=7,
+        fontsize=7.5,
         color=COLOURS[m.family],
         ha="left" if offset[0] > 1 else "right" if offset[0] < -1 else "center",
         va="center",
-        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": COLOURS[m.family], "shrinkA": 0, "shrinkB": 2},
+        arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": COLOURS[m.family], "shrinkA": 0, "shrinkB": 2},
+        path_effects=[withStroke(linewidth=2, foreground="white")],
         zorder=4,
     )
-    box = _text_box(label, renderer)
+    box, panel = _text_box(label, renderer), axes.get_window_extent(renderer)
     inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
     if inside and not any(box.overlaps(other) for other in taken):
         taken.append(box)

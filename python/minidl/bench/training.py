@@ -86,6 +86,7 @@ class Comparison:
     """A task's figures: seconds per step and peak bytes by library; ratios to `minidl captured` over the rounds."""
 
     task: Task
+    versions: dict[str, str]
     median: dict[str, float]
     fastest: dict[str, float]
     memory: dict[str, int]
@@ -185,6 +186,7 @@ def _summarize(task: Task, runs: Mapping[str, Sequence[Mapping[str, Any]]], roof
     median = {library: statistics.median(run["median"] for run in taken) for library, taken in runs.items()}
     return Comparison(
         task,
+        {library: taken[0]["version"] for library, taken in runs.items()},
         median,
         {library: min(run["fastest"] for run in taken) for library, taken in runs.items()},
         {library: max(run["memory"] for run in taken) for library, taken in runs.items()},
