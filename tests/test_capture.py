@@ -125,6 +125,24 @@ def test_another_option_or_child_makes_it_record_anew() -> None:
     assert len(calls) == 8
 
 
+def test_numbers_in_a_formula_are_recorded_as_constants() -> None:
+    weight = nn.Parameter(minidl.tensor([1.0, -2.0, 3.0]))
+
+    @minidl.capture
+    def step(x: minidl.Tensor) -> minidl.Tensor:
+        weight.grad = None
+        loss = (2 * x * weight + 1).mean() - 0.5 * (weight**2).sum() / 3
+        loss.backward()
+        return loss
+
+    for scale in range(1, 6):
+        x = minidl.full((4, 3), float(scale))
+        wanted = (2 * x.numpy() * weight.detach().numpy() + 1).mean() - 0.5 * 14 / 3
+        assert step(x).item() == pytest.approx(wanted, rel=1e-6)
+        np.testing.assert_allclose(weight.grad.numpy(), (2 * scale - weight.detach().numpy()) / 3, rtol=1e-5)
+    assert all(record.is_complete for record in step.records.values())
+
+
 def test_numpy_work_inside_a_step_is_refused_by_name() -> None:
     step = minidl.capture(lambda x: minidl.exp(minidl.Tensor(x.numpy() + 1)))
     x = minidl.ones(3)

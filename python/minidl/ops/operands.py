@@ -22,6 +22,10 @@ def wrap(value: Any, like: Tensor | None = None) -> Tensor:
     """A tensor as it is; anything else as a tensor on ``like``'s back end that records nothing."""
     if isinstance(value, Tensor):
         return value
+    if like is not None and like.array.dtype.kind == "f" and is_number(value):
+        constant = like.backend.empty((), like.array.dtype)
+        like.backend.kernels.fill(constant, value)  # not by NumPy: a captured step sees kernels only
+        return Tensor(constant, like.backend)
     backend = like.backend if like is not None else backends.cpu
     array = backend.xp.asarray(value)
     if not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
