@@ -41,13 +41,14 @@ inline Range share(Range range, int64_t part, int64_t parts) {
   return {range.begin + inner.begin, range.begin + inner.end};
 }
 
-// The tile kernel reads a where it lies with little loss if the steps follow each other with their rows side by side;
-// long lines apart from each other, addresses whole pages apart (one set of the L1 cache) and many uses speak against
-// it, any two of them are worth the packing.
+// The tile kernel reads a where it lies with little loss if the rows of a step lie side by side and fill most of a
+// cache line. Rows apart from each other or few in a line, steps whole pages apart (one set of the L1 cache) and many
+// uses speak against it; any two of them are worth the packing.
 template <typename T>
 bool is_packing_worth(const Factor<T>& a, int64_t columns) {
   bool is_used_often = columns > max_direct_lines, collides = a.stride * sizeof(T) % 4096 == 0;
-  return is_used_often + collides + a.has_contiguous_lines >= 2;
+  bool is_scattered = a.has_contiguous_lines || tile_rows * sizeof(T) < 32;
+  return is_used_often + collides + is_scattered >= 2;
 }
 
 // A rectangle of out, whole panels of rows and of columns, computed by one thread that packs for itself: to fetch what
