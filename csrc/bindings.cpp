@@ -18,6 +18,44 @@ using namespace pybind11::literals;
 namespace minidl {
 namespace {
 
+// An argument that is one of an enumeration, 0 .. last; read as the whole number that Python's IntEnum is, which takes a
+// tenth of the microsecond of pybind11's own conversion.
+template <typename E, E last>
+struct OneOf {
+  E value{};
+  operator E() const { return value; }
+};
+using ActivationArgument = OneOf<Activation, Activation::tanh>;
+using ReductionArgument = OneOf<Reduction, Reduction::sum>;
+
+}  // namespace
+}  // namespace minidl
+
+template <typename E, E last>
+struct pybind11::detail::type_caster<minidl::OneOf<E, last>> {
+  static constexpr auto type_name = [] {
+    if constexpr (std::is_same_v<E, minidl::Activation>)
+      return const_name("Activation");
+    else
+      return const_name("Reduction");
+  }();
+  using Argument = minidl::OneOf<E, last>;
+  PYBIND11_TYPE_CASTER(Argument, type_name);
+  bool load(handle source, bool) {
+    if (!PyLong_Check(source.ptr())) return false;
+    long number = PyLong_AsLong(source.ptr());
+    if (number < 0 || number > (long)last) {
+      PyErr_Clear();
+      return false;
+    }
+    value.value = (E)number;
+    return true;
+  }
+};
+
+namespace minidl {
+namespace {
+
 // A kernel's two table entries, its name and its maths.
 template <typename F, typename D>
 struct Entry {
@@ -327,7 +365,7 @@ void bind_matmul(py::module_& m) {
       maths::matmul, "a"_a, "b"_a, "out"_a, "transpose_a"_a = false, "transpose_b"_a = false, "accumulate"_a = false);
   m.def(
       "linear_forward",
-      [](Array x, Array weight, Array bias, Array out, Activation activation) {
+      [](Array x, Array weight, Array bias, Array out, ActivationArgument activation) {
         ARRAYS(linear_forward, x, weight, bias, out);
         require_dims(x, 2);
         require_dims(weight, 2);
@@ -341,7 +379,7 @@ void bind_matmul(py::module_& m) {
       maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = Activation::none);
   m.def(
       "linear_backward_input",
-      [](Array grad_out, Array weight, Array grad_x, Array saved, Activation activation) {
+      [](Array grad_out, Array weight, Array grad_x, Array saved, ActivationArgument activation) {
         ARRAYS(linear_backward_input, grad_out, weight, grad_x, saved);
         require_dims(grad_out, 2);
         require_dims(weight, 2);
@@ -471,7 +509,7 @@ void bind_loss(py::module_& m) {
   m.def(
       "cross_entropy_forward",
       [](Array logits, Array labels, Array class_weight, Array loss, Array grad_logits, int64_t ignore_index,
-         double label_smoothing, Reduction reduction) {
+         double label_smoothing, ReductionArgument reduction) {
         ARRAYS(cross_entropy_forward, logits, labels, class_weight, loss, grad_logits);
         require_dims(logits, 2);
         require_given(labels);
@@ -498,7 +536,7 @@ void bind_loss(py::module_& m) {
       maths::count_correct, "logits"_a, "labels"_a, "out"_a);
   auto define_forward = [&m](auto entry, const char* x_name, auto... scalar_name) {
     auto names = std::make_shared<std::string>(std::string(x_name) + ", target, loss");
-    auto body = [entry, names](Array x, Array target, Array loss, Reduction reduction, auto... scalar) {
+    auto body = [entry, names](Array x, Array target, Array loss, ReductionArgument reduction, auto... scalar) {
       name_arrays(entry.name, names->c_str(), x, target, loss);
       require_same_shape(x, target);
       require_size(loss, reduction == Reduction::none ? x.size() : 1);
@@ -506,17 +544,17 @@ void bind_loss(py::module_& m) {
     };
     if constexpr (sizeof...(scalar_name) == 0)
       m.def(
-          entry.name, [body](Array x, Array target, Array loss, Reduction r) { body(x, target, loss, r); }, entry.maths,
+          entry.name, [body](Array x, Array target, Array loss, ReductionArgument r) { body(x, target, loss, r); }, entry.maths,
           py::arg(x_name), "target"_a, "loss"_a, "reduction"_a);
     else
       m.def(
           entry.name,
-          [body](Array x, Array target, Array loss, Reduction r, double scalar) { body(x, target, loss, r, scalar); },
+          [body](Array x, Array target, Array loss, ReductionArgument r, double scalar) { body(x, target, loss, r, scalar); },
           entry.maths, py::arg(x_name), "target"_a, "loss"_a, "reduction"_a, scalar_name...);
   };
   auto define_backward = [&m](auto entry, const char* x_name, auto... scalar_name) {
     auto names = std::make_shared<std::string>(std::string(x_name) + ", target, grad_out, grad_" + x_name);
-    auto body = [entry, names](Array x, Array target, Array grad_out, Array grad_x, Reduction reduction,
+    auto body = [entry, names](Array x, Array target, Array grad_out, Array grad_x, ReductionArgument reduction,
                                auto... scalar) {
       name_arrays(entry.name, names->c_str(), x, target, grad_out, grad_x);
       require_same_shape(x, target);
@@ -527,12 +565,12 @@ void bind_loss(py::module_& m) {
     if constexpr (sizeof...(scalar_name) == 0)
       m.def(
           entry.name,
-          [body](Array x, Array target, Array g, Array grad_x, Reduction r) { body(x, target, g, grad_x, r); },
+          [body](Array x, Array target, Array g, Array grad_x, ReductionArgument r) { body(x, target, g, grad_x, r); },
           entry.maths, py::arg(x_name), "target"_a, "grad_out"_a, "grad_x"_a, "reduction"_a);
     else
       m.def(
           entry.name,
-          [body](Array x, Array target, Array g, Array grad_x, Reduction r, double scalar) {
+          [body](Array x, Array target, Array g, Array grad_x, ReductionArgument r, double scalar) {
             body(x, target, g, grad_x, r, scalar);
           },
           entry.maths, py::arg(x_name), "target"_a, "grad_out"_a, "grad_x"_a, "reduction"_a, scalar_name...);
@@ -555,7 +593,7 @@ void bind_normalization(py::module_& m) {
   m.def(
       "batch_norm_forward_training",
       [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, Array mean, Array inv_std,
-         double momentum, double eps, Activation activation, Array ticket, double p) {
+         double momentum, double eps, ActivationArgument activation, Array ticket, double p) {
         ARRAYS(batch_norm_forward_training, x, weight, bias, running_mean, running_var, out, mean, inv_std, ticket);
         Channels c = channels_of(x);
         for (const Array* a : {&weight, &bias, &running_mean, &running_var, &mean, &inv_std})

@@ -859,6 +859,7 @@ KERNELS_TESTED_ELSEWHERE: dict[str, str] = {
     "adam_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
     "adamax_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
     "bernoulli": "test_random.py::test_bernoulli_draws_are_words_below_the_threshold",
+    "multiply_add": "test_selftest.py::test_every_kernel_agrees_with_numpy",
     "nadam_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
     "normal": "test_random.py::test_normal_draws_are_box_muller_of_the_words",
     "permutation": "test_random.py::test_randperm_of_each_size_is_a_permutation",
@@ -871,5 +872,6 @@ KERNELS_TESTED_ELSEWHERE: dict[str, str] = {
     "squared_norm": "test_clipping.py::test_clipping_scales_to_the_norm",
     "take_ticket": "test_random.py::test_tickets_count_the_calls",
     "transpose": "test_contract.py::test_transpose_kernel",
+    "triad": "test_selftest.py::test_every_kernel_agrees_with_numpy",
     "uniform": "test_random.py::test_uniform_draws_are_the_top_bits_of_the_words",
 }

@@ -143,11 +143,13 @@ def record(
 
 def _check_unchanged(node: Node) -> None:
     for tensor, version in node.saved:
-        now = tensor._version[0] if tensor._version else 0
-        if now != version:
+        now = tensor._version
+        if now is None:
+            continue  # it was never changed: it has no counter
+        if now[0] != version:
             raise RuntimeError(
                 f"{node.name}: a tensor of shape {tuple(tensor.shape)} that the gradient needs was changed in place "
-                f"(it is at version {now}, expected {version}); change a clone() instead"
+                f"(it is at version {now[0]}, expected {version}); change a clone() instead"
             )
     if node.output is not None and node.output[2][0] != node.output[3]:
         raise RuntimeError(

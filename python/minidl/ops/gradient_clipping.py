@@ -25,6 +25,8 @@ def note_changed(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
 
 def by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     """The tensors, those of one device and number type together: a kernel takes one kind at a time."""
+    if len({(tensor.backend, tensor.array.dtype) for tensor in tensors}) == 1:
+        return [list(tensors)]
     kinds: dict[tuple[str, Any], list[Tensor]] = {}
     for tensor in tensors:
         kind = (tensor.backend.name, tensor.array.dtype)

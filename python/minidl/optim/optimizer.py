@@ -88,26 +88,30 @@ class Optimizer:
             scale_to_norm_(grads, squared_norm(grads), group["max_norm"])
         names = self.state_names(group)
         counters = self.counter_names if any(names) else ()
+        kept_names = {*counters, *names} - {None}
         for params in by_kind(active):
             backend = params[0].backend
-            grads = [backend.contiguous(param.grad.array) for param in params]  # type: ignore[union-attr]
-            kept = [self._state_of(param, group, counters, names) for param in params]
-            states = [[state[name].array for state in kept] if name else [] for name in names]
-            counts = [[state[name].array for state in kept] if counters else [] for name in self.counter_names]
             arrays = [backend.contiguous(param.array) for param in params]
+            grads = [backend.contiguous(param.grad.array) for param in params]  # type: ignore[union-attr]
+            states: list[Any] = [[] for _ in names]
+            counts: list[Any] = [[] for _ in self.counter_names]
+            if kept_names:
+                kept = [self._state_of(param, group, kept_names) for param in params]
+                states = [[state[name].array for state in kept] if name else [] for name in names]
+                counts = [[state[name].array for state in kept] for name in counters]
             step = getattr(backend.kernels, self.kernel)
             step(arrays, grads, states, counts, group.schedule(backend), *self.scalars(group))
             note_changed(params, arrays)
 
-    def _state_of(
-        self, param: Tensor, group: ParamGroup, counters: tuple[str, ...], names: tuple[str | None, ...]
-    ) -> dict[str, Tensor]:
+    def _state_of(self, param: Tensor, group: ParamGroup, names: set[Any]) -> dict[str, Tensor]:
         state = self.state.get(param)
         if state is None:
             state = self.state[param] = {}
-        for name in (*counters, *names) if counters else ():
-            if name is not None and name not in state:
-                is_counter = name in counters
+        if names <= state.keys():
+            return state
+        for name in (*self.counter_names, *self.state_names(group)):
+            if name in names and name not in state:
+                is_counter = name in self.counter_names
                 shape, dtype = ((), _float64) if is_counter else (param.array.shape, param.array.dtype)
                 array = param.backend.empty(shape, dtype)
                 array.fill(self.initial_value(name, group))
