@@ -110,7 +110,7 @@ class Optimizer:
         if names <= state.keys():
             return state
         for name in (*self.counter_names, *self.state_names(group)):
-            if name in names and name not in state:
+            if name is not None and name in names and name not in state:
                 is_counter = name in self.counter_names
                 shape, dtype = ((), _float64) if is_counter else (param.array.shape, param.array.dtype)
                 array = param.backend.empty(shape, dtype)
