@@ -151,6 +151,34 @@ def test_numpy_work_inside_a_step_is_refused_by_name() -> None:
         step(x)
 
 
+def test_the_op_that_cannot_be_captured_is_named() -> None:
+    log_probs, labels = minidl.zeros(5, 3), minidl.tensor([0, 1, 2, 0, 1])
+    step = minidl.capture(lambda x, labels: nn.functional.nll_loss(x, labels))
+    step(log_probs, labels)
+    with pytest.raises(RuntimeError, match=r"multiply_forward\(\) reads a .* \(in nll_loss\(\)\)"):
+        step(log_probs, labels)
+    weight = nn.Parameter(minidl.ones(3))
+    step = minidl.capture(lambda: minidl.prod(weight).backward())
+    step()
+    with pytest.raises(RuntimeError, match=r"\(in <ProdBackward>\)"):
+        step()
+
+
+def test_an_l1_penalty_is_captured() -> None:
+    weight = nn.Parameter(minidl.tensor([1.5, -2.0, 0.0]))
+
+    @minidl.capture
+    def step() -> minidl.Tensor:
+        weight.grad = None
+        penalty = 0.1 * weight.abs().sum()
+        penalty.backward()
+        return penalty
+
+    for _ in range(4):
+        assert step().item() == pytest.approx(0.35)
+        np.testing.assert_allclose(weight.grad.numpy(), np.float32([0.1, -0.1, 0.0]))
+
+
 def test_a_result_made_by_numpy_is_refused() -> None:
     step = minidl.capture(lambda x: minidl.Tensor(minidl.exp(x).numpy() + 1))
     x = minidl.ones(3)

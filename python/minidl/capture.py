@@ -44,6 +44,8 @@ class Record:
         try:
             with changes.watched_by(leaves):
                 self.result = _without_history(step(*args))
+        except RuntimeError as error:
+            raise _with_op(error) from None
         finally:
             self.plan.end()
         if is_second:
@@ -158,6 +160,20 @@ def require_finite(x: Tensor, name: str) -> None:
     """FloatingPointError, "name became nan", unless x is finite. A captured step checks again in every replay, and what
     follows in the step is not run then."""
     x.backend.kernels.require_finite(x.backend.contiguous(x.array), name)
+
+
+def _with_op(error: RuntimeError) -> RuntimeError:
+    """The error of a plan with the name of the op that the step called, or whose gradient was computed."""
+    if not str(error).startswith("capture:"):
+        return error
+    name, trace = "", error.__traceback__
+    while trace is not None and not name:
+        frame, trace = trace.tb_frame, trace.tb_next
+        if isinstance(frame.f_locals.get("node"), autograd.Node):
+            name = repr(frame.f_locals["node"])
+        elif frame.f_globals.get("__name__", "").startswith("minidl.ops."):
+            name = frame.f_code.co_name + "()"
+    return RuntimeError(f"{error} (in {name})") if name else error
 
 
 def _describe(value: Any, tensors: list[Tensor], signature: list[Any]) -> None:

@@ -361,8 +361,17 @@ def cos(x: Any) -> Tensor:
 
 
 def sign(x: Any) -> Tensor:
-    """-1, 0 or 1."""
-    return _library_function("sign", x, None)
+    """-1, 0 or 1; the gradient is 0."""
+    tensor = wrap(x)
+    if tensor.array.dtype.kind != "f":
+        return _library_function("sign", tensor, None)
+    backend, array = tensor.backend, tensor.backend.contiguous(tensor.array)
+    zeros, ones, out = (backend.empty(array.shape, array.dtype) for _ in range(3))
+    backend.kernels.fill(zeros, 0.0)
+    backend.kernels.fill(ones, 1.0)
+    # The slope of |x - 0|: a kernel, so that L1 penalties can be captured.
+    backend.kernels.l1_backward(array, zeros, ones, out, backend.kernels.Reduction.none)
+    return record(Tensor(out, backend), (tensor,), lambda grad_out: (mul(grad_out, 0.0),), name="sign")
 
 
 def floor(x: Any) -> Tensor:
