@@ -59,6 +59,12 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
     }
   }
 
+  if (to.columns == columns && to.is_short() && to.adds_to_out) {
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[row][v] = load(to.out + row * to.stride + v * width) + sum[row][v];
+  }
   if (to.columns == columns && to.is_short() && to.saved) {
 #pragma GCC unroll 16
     for (int row = 0; row < height; ++row)
