@@ -16,7 +16,7 @@ each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["fl
 each_transpose = pytest.mark.parametrize("transpose", list(itertools.product([False, True], repeat=2)), ids=str)
 
 # m, n, k: nothing, one, around the heights (6, 14) and widths (4 to 32) of the tiles of every instruction set, around
-# the limits of the paths for few rows (6), of reading without packing (64) and of long dot products (12 columns, 64
+# the limits of the paths for few rows (6), of reading without packing (32, 64) and of long dot products (12 columns, 64
 # rows), primes; then several blocks of k, of rows and of columns.
 SHAPES = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1, 1, 1), (1, 1, 37), (1, 9, 5), (9, 1, 5), (2, 3, 1)]
 SHAPES += [(1, 129, 67), (129, 1, 67), (3, 130, 31), (130, 5, 33), (6, 7, 64), (7, 6, 65), (7, 7, 17)]
@@ -141,6 +141,7 @@ ACTIVATIONS = {
     "tanh": np.tanh,
 }
 LAYERS = [(0, 3, 4), (1, 784, 10), (1, 300, 257), (32, 784, 129), (7, 1, 5), (5, 0, 3), (67, 17, 1), (130, 1031, 10)]
+LAYERS += [(70, 2060, 70)]  # tiles over several blocks of k
 
 
 @each_dtype

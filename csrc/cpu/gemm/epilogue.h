@@ -21,8 +21,8 @@ struct TileOutput {
   const T* saved;  // or null; else what the activation gave: the sums are a gradient that goes back through it
   Activation activation;
 
-  // Nothing but a bias and a lower bound, or relu's gradient: what the tile kernel does in registers.
-  bool is_short() const { return !adds_to_out && activation <= Activation::relu; }
+  // Nothing but earlier sums, a bias and a lower bound, or relu's gradient: what the tile kernel does in registers.
+  bool is_short() const { return activation <= Activation::relu; }
   T lower_bound() const { return activation == Activation::relu && !saved ? T(0) : -T(INFINITY); }
 };
 

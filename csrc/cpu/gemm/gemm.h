@@ -11,11 +11,11 @@ namespace MINIDL_TARGET {
 namespace {
 
 // Tuned on a Zen 4 core (32 KiB L1, 1 MiB L2, 32 MiB L3), 64^3 to 2048^3 and the layers of MLPs.
-constexpr int64_t block_depth_bytes = 4096;      // of each line: a panel of b takes 128 KiB
-constexpr int64_t block_panels_bytes = 8 << 20;  // of packed b: it stays in L3
-constexpr int64_t chunk_bytes = 640 << 10;       // of a's panels that meet each panel of b in turn: they stay in L2
+constexpr int64_t block_depth_bytes = repeats_a ? 2048 : 4096;  // of each line: a panel of b takes 128 KiB at most
+constexpr int64_t block_panels_bytes = 8 << 20;                 // of packed b: it stays in L3
+constexpr int64_t chunk_bytes = 640 << 10;  // of a's panels that meet each panel of b in turn: they stay in L2
 // A factor that meets no more lines of the other than this is read where it lies: packing would not pay.
-constexpr int64_t max_direct_lines = 64;
+constexpr int64_t max_direct_lines = 64, max_direct_columns = repeats_a ? 32 : 64;
 // Steps that are worth fetching ahead: a short panel is in the cache by itself.
 constexpr int64_t min_fetched_depth = 64;
 // Multiply-adds that are worth another thread.
@@ -46,7 +46,7 @@ inline Range share(Range range, int64_t part, int64_t parts) {
 // uses speak against it; any two of them are worth the packing.
 template <typename T>
 bool is_packing_worth(const Factor<T>& a, int64_t columns) {
-  bool is_used_often = columns > max_direct_lines, collides = a.stride * sizeof(T) % 4096 == 0;
+  bool is_used_often = columns > max_direct_columns, collides = a.stride * sizeof(T) % 4096 == 0;
   bool is_scattered = a.has_contiguous_lines || tile_rows * sizeof(T) < 32;
   return is_used_often + collides + is_scattered >= 2;
 }
@@ -75,9 +75,9 @@ struct PackedProduct {
     int64_t rows = rows_of(row_panels.end - 1).end - rows_of(row_panels.begin).begin;
     int64_t columns = columns_of(column_panels.end - 1).end - columns_of(column_panels.begin).begin;
     packs_a = is_packing_worth(p.a, columns);
-    packs_b = rows > max_direct_lines || p.b.has_contiguous_lines;
+    packs_b = rows > max_direct_lines || p.b.has_contiguous_lines || (repeats_a && packs_a);
     int64_t depth = ceil_divide(p.k, depth_blocks);
-    a_panel_size = depth * packed_rows<T>;
+    a_panel_size = depth * packed_step<T>;
     b_panel_size = depth * columns_per_panel;
     row_chunks = larger(1, ceil_divide(row_panels.size() * a_panel_size * sizeof(T), chunk_bytes));
     column_blocks = larger(1, ceil_divide(column_panels.size() * b_panel_size * sizeof(T), block_panels_bytes));
@@ -128,8 +128,8 @@ struct PackedProduct {
 
   void pack_a(const Block& block, int64_t panel) const {
     Range rows = rows_of(panel);
-    pack_panel(product.a, rows.begin, (int)rows.size(), block.steps.begin, block.steps.size(), panel_of_a(block, panel),
-               packed_rows<T>);
+    pack_panel<T, repeats_a>(product.a, rows.begin, (int)rows.size(), block.steps.begin, block.steps.size(),
+                             panel_of_a(block, panel), packed_rows<T>);
   }
   void pack_b(const Block& block, int64_t panel) const {
     Range columns = columns_of(panel);
@@ -155,10 +155,10 @@ struct PackedProduct {
     Range rows = rows_of(row_panel), columns = columns_of(column_panel);
     TileInput<T> in;
     in.depth = block.steps.size();
-    bool has_adjacent_rows = packs_a || !product.a.has_contiguous_lines;
+    Rows layout = product.a.has_contiguous_lines ? Rows::apart : Rows::adjacent;
+    if (packs_a) layout = repeats_a ? Rows::repeated : Rows::adjacent;
     in.a = packs_a ? panel_of_a(block, row_panel) : product.a.at(rows.begin, block.steps.begin);
-    in.a_row = has_adjacent_rows ? 1 : product.a.stride;
-    in.a_step = packs_a ? packed_rows<T> : has_adjacent_rows ? product.a.stride : 1;
+    in.a_stride = packs_a ? packed_step<T> : product.a.stride;
     bool is_packed = is_packed_b(column_panel);
     in.b = is_packed ? panel_of_b(block, column_panel) : product.b.at(columns.begin, block.steps.begin);
     in.b_step = is_packed ? columns_per_panel : product.b.stride;
@@ -168,7 +168,7 @@ struct PackedProduct {
     if (block.steps.begin > 0) to.adds_to_out = true;
     if (block.steps.end < product.k) to.bias = to.saved = nullptr, to.activation = Activation::none;
     int vectors = (int)ceil_divide(columns.size(), Vec<T>::width);
-    tile_kernel<T>((int)rows.size(), vectors, has_adjacent_rows)(in, to);
+    tile_kernel<T>((int)rows.size(), vectors, layout)(in, to);
   }
 };
 

@@ -13,23 +13,31 @@ constexpr int tile_vectors = 2;
 constexpr int tile_rows = vector_registers / tile_vectors - 2;
 template <typename T>
 constexpr int tile_columns = tile_vectors * Vec<T>::width;
-// Lines of a packed panel of a: whole vectors.
+// A load and a shuffle for every number of a are too many instructions beside the sums: a packed panel holds each
+// number in every lane of a vector then.
+constexpr bool repeats_a = !has_broadcast_load;
+// Lines of a packed panel of a: whole vectors, or one vector each.
 template <typename T>
-constexpr int packed_rows = (tile_rows + Vec<T>::width - 1) / Vec<T>::width * Vec<T>::width;
+constexpr int packed_rows = repeats_a ? tile_rows : (tile_rows + Vec<T>::width - 1) / Vec<T>::width * Vec<T>::width;
+template <typename T>
+constexpr int packed_step = packed_rows<T> * (repeats_a ? Vec<T>::width : 1);
+
+// Where the rows of a step of a lie: a matrix row apart, side by side (a transposed a, a packed panel), or in a packed
+// panel that repeats each number in every lane of a vector; then b is packed as well.
+enum class Rows { apart, adjacent, repeated };
 
 template <typename T>
 struct TileInput {
   const T *a, *b;
-  int64_t a_row, a_step;  // elements from row to row and from step to step
+  int64_t a_stride;  // from row to row if the rows are apart, else from step to step
   int64_t b_step;
   int64_t depth;
   const T* soon;  // what will be packed or read next: one cache line a step is fetched into the L2 meanwhile
   int64_t soon_step;
 };
 
-// to.out[:height, :columns] = a b, finished as `to` says. a_row is 1 for has_adjacent_rows: a packed panel, or a
-// transposed a.
-template <typename T, int height, int vectors, bool has_adjacent_rows>
+// to.out[:height, :columns] = a b, finished as `to` says.
+template <typename T, int height, int vectors, Rows rows>
 void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
   constexpr int width = Vec<T>::width, columns = vectors * width;
   Vec<T> sum[height][vectors];
@@ -45,20 +53,37 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
         __builtin_prefetch(to.out + row * to.stride + column, 1);
 
   const T *a = in.a, *b = in.b, *soon = in.soon;
-  const int64_t a_row = has_adjacent_rows ? 1 : in.a_row, a_step = has_adjacent_rows ? in.a_step : 1;
-  for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step, soon += in.soon_step) {
-    __builtin_prefetch(soon, 0, 2);
+  auto add_step = [&](auto number_at) __attribute__((always_inline)) {
     Vec<T> b_vector[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) b_vector[v] = load(b + v * width);
 #pragma GCC unroll 16
     for (int row = 0; row < height; ++row) {
-      Vec<T> a_number(a[row * a_row]);
+      Vec<T> a_number = number_at(row);
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v) sum[row][v] = fma(a_number, b_vector[v], sum[row][v]);
     }
+  };
+  if constexpr (rows == Rows::repeated) {
+    // Constant strides, four steps a round, nothing else: every instruction counts where a multiply-add takes two.
+    const T* end = a + in.depth * packed_step<T>;
+#pragma GCC unroll 4
+    for (; a != end; a += packed_step<T>, b += tile_columns<T>)
+      add_step([&](int row) __attribute__((always_inline)) { return load(a + row * width); });
+  } else {
+    const int64_t a_row = rows == Rows::apart ? in.a_stride : 1, a_step = rows == Rows::apart ? 1 : in.a_stride;
+    for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step, soon += in.soon_step) {
+      __builtin_prefetch(soon, 0, 2);
+      add_step([&](int row) __attribute__((always_inline)) { return Vec<T>(a[row * a_row]); });
+    }
   }
 
+  if (to.columns == columns && to.is_short() && to.adds_to_out) {
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[row][v] = load(to.out + row * to.stride + v * width) + sum[row][v];
+  }
   if (to.columns == columns && to.is_short() && to.saved) {
 #pragma GCC unroll 16
     for (int row = 0; row < height; ++row)
@@ -89,19 +114,25 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
 template <typename T>
 using TileKernel = void(const TileInput<T>&, const TileOutput<T>&);
 
-template <typename T, int vectors, bool has_adjacent_rows, int... row>
+template <typename T, int vectors, Rows rows, int... row>
 inline TileKernel<T>* kernel_of_height(int height, IndexList<row...>) {
-  static constexpr TileKernel<T>* kernels[] = {multiply_tile<T, row + 1, vectors, has_adjacent_rows>...};
+  static constexpr TileKernel<T>* kernels[] = {multiply_tile<T, row + 1, vectors, rows>...};
   return kernels[height - 1];
+}
+
+template <typename T, int vectors>
+TileKernel<T>* kernel_of_width(int height, Rows rows) {
+  typename CountTo<tile_rows>::List heights;
+  if constexpr (repeats_a)
+    if (rows == Rows::repeated) return kernel_of_height<T, vectors, Rows::repeated>(height, heights);
+  return rows == Rows::adjacent ? kernel_of_height<T, vectors, Rows::adjacent>(height, heights)
+                                : kernel_of_height<T, vectors, Rows::apart>(height, heights);
 }
 
 // The instance for 1 <= height <= tile_rows and 1 or 2 vectors.
 template <typename T>
-TileKernel<T>* tile_kernel(int height, int vectors, bool has_adjacent_rows) {
-  typename CountTo<tile_rows>::List rows;
-  if (vectors == 1)
-    return has_adjacent_rows ? kernel_of_height<T, 1, true>(height, rows) : kernel_of_height<T, 1, false>(height, rows);
-  return has_adjacent_rows ? kernel_of_height<T, 2, true>(height, rows) : kernel_of_height<T, 2, false>(height, rows);
+TileKernel<T>* tile_kernel(int height, int vectors, Rows rows) {
+  return vectors == 1 ? kernel_of_width<T, 1>(height, rows) : kernel_of_width<T, 2>(height, rows);
 }
 
 }  // namespace

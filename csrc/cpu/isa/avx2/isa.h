@@ -8,6 +8,7 @@ namespace {
 
 constexpr int vector_bytes = 32;
 constexpr int vector_registers = 16;
+constexpr bool has_broadcast_load = true;
 
 inline __m256 native_sqrt(__m256 x) { return _mm256_sqrt_ps(x); }
 inline __m256d native_sqrt(__m256d x) { return _mm256_sqrt_pd(x); }

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int vector_bytes = 64;
 constexpr int vector_registers = 32;
+constexpr bool has_broadcast_load = true;
 
 inline __m512 native_sqrt(__m512 x) { return _mm512_maskz_sqrt_ps((__mmask16)-1, x); }
 inline __m512d native_sqrt(__m512d x) { return _mm512_maskz_sqrt_pd((__mmask8)-1, x); }

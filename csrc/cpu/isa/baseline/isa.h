@@ -11,6 +11,12 @@ namespace {
 
 constexpr int vector_bytes = 16;
 constexpr int vector_registers = 16;
+// Whether one instruction brings a number from memory into every lane, at no more cost than a whole vector.
+#ifdef __SSE2__
+constexpr bool has_broadcast_load = false;
+#else
+constexpr bool has_broadcast_load = true;
+#endif
 
 template <typename Native>
 inline Native native_sqrt(Native x) {
