@@ -1,7 +1,11 @@
 // Activations, forward and backward, element by element.
+#include <string.h>
+
 #include "activation_gradient.h"
+#include "bands.h"
 #include "elementwise.h"
 #include "kernels.h"
+#include "pairwise.h"
 #include "parallel.h"
 #include "simd.h"
 #include "simd_math.h"
@@ -223,37 +227,54 @@ void hardtanh_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, 
 
 template <typename T>
 void prelu_forward(Stream stream, const T* x, const T* weight, T* out, int64_t outer, int64_t channels, int64_t inner) {
-  parallel_for(
-      stream, outer * channels, cheap_grain / (inner > 0 ? inner : 1) + 1,
-      [=](int64_t begin, int64_t end) {
-        for (int64_t strip = begin; strip < end; ++strip) {
-          T slope = weight[strip % channels];
-          const T* from = x + strip * inner;
-          T* to = out + strip * inner;
-          for (int64_t i = 0; i < inner; ++i) to[i] = from[i] > 0 ? from[i] : slope * from[i];
-        }
-      },
-      1);
+  Strided<2> layout{3, {outer, channels, inner}, {{channels * inner, inner, 1}, {0, 1, 0}}};
+  if (inner == 1) layout = {2, {outer, channels}, {{channels, 1}, {0, 1}}};
+  map_broadcast(stream, cheap_grain, layout, x, weight, out,
+                [](Vec<T> v, Vec<T> slope) ALWAYS_INLINE { return select(v > Vec<T>{}, v, slope * v); });
 }
 
-// Split by channels, so that each sum over a channel is made by one thread, in the order of memory.
+// Writes grad_x, and gives the share of a vector in the sum that is grad_weight.
+template <typename T, typename Place>
+SIMD_INLINE Vec<T> prelu_gradient(Place at, const T* x, Vec<T> slope, const T* grad_out, T* grad_x) {
+  Vec<T> v = at(x), grad = at(grad_out);
+  Mask<T> passes = v > Vec<T>{};
+  at.store(grad_x, select(passes, grad, slope * grad));
+  return select(passes, Vec<T>{}, grad * v);
+}
+
+// Split by channels, so that each sum over a channel is made by one thread; a single channel is cut into chunks.
 template <typename T>
 void prelu_backward(Stream stream, const T* x, const T* weight, const T* grad_out, T* grad_x, T* grad_weight,
                     int64_t outer, int64_t channels, int64_t inner) {
-  int64_t per_channel = outer * inner > 0 ? outer * inner : 1;
+  auto gradient_of = [=](Vec<T> slope) {
+    return [=](auto at) { return prelu_gradient(at, x, slope, grad_out, grad_x); };
+  };
+  if (channels == 1) {
+    grad_weight[0] = parallel_sum<T>(stream, outer * inner, gradient_of(Vec<T>(weight[0])));
+    return;
+  }
+  const int64_t grain = grain_of(outer * inner, cheap_grain);
+  if (inner == 1)
+    return parallel_for(
+        stream, channels, grain,
+        [=](int64_t begin, int64_t end) {
+          for_bands<T>(begin, end, outer, channels, [=](Band band) {
+            BandSums<T, 1> sums;
+            sum_band(
+                band, 0, outer, [=](auto top) { return top(weight); },
+                [=](auto at, Vec<T> slope, Vec<T>* sum) { *sum += gradient_of(slope)(at); }, sums);
+            memcpy(grad_weight + band.column, sums.of[0], band.columns * sizeof(T));
+          });
+        },
+        strip_columns<T>);
   parallel_for(
-      stream, channels, cheap_grain / per_channel + 1,
+      stream, channels, grain,
       [=](int64_t begin, int64_t end) {
         for (int64_t channel = begin; channel < end; ++channel) {
-          T slope = weight[channel];
           double sum = 0;
           for (int64_t o = 0; o < outer; ++o) {
             int64_t first = (o * channels + channel) * inner;
-            for (int64_t i = first; i < first + inner; ++i) {
-              bool passes = x[i] > 0;
-              grad_x[i] = passes ? grad_out[i] : slope * grad_out[i];
-              sum += passes ? 0.0 : (double)grad_out[i] * x[i];
-            }
+            sum += sum_row<T>(first, first + inner, gradient_of(Vec<T>(weight[channel])));
           }
           grad_weight[channel] = (T)sum;
         }

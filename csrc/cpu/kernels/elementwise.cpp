@@ -20,7 +20,7 @@ UNARY(absolute_forward, cheap_grain, abs(v))
 UNARY(square_forward, cheap_grain, v* v)
 UNARY(reciprocal_forward, cheap_grain, Vec<T>((T)1) / v)
 UNARY(sqrt_forward, cheap_grain, sqrt(v))
-UNARY(rsqrt_forward, cheap_grain, Vec<T>((T)1) / sqrt(v))
+UNARY(rsqrt_forward, cheap_grain, rsqrt(v))
 UNARY(exp_forward, function_grain, exp(v))
 UNARY(expm1_forward, function_grain, expm1(v))
 UNARY(log_forward, function_grain, log(v))
@@ -156,13 +156,18 @@ void copy_strided(Stream stream, const T* x, T* out, Strided<1> layout) {
     };
     return transpose_all(stream, matrix, strides[last], out, batch, layout.shape[last], layout.shape[last - 1]);
   }
+  if (layout.dims == 1 && strides[0] == 1)
+    return map(stream, layout.shape[0], cheap_grain, out, [](Vec<T> v) ALWAYS_INLINE { return v; }, x);
   for_rows(stream, cheap_grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[1]) {
     const T* from = x + first[0];
     int64_t step = layout.dims == 0 ? 0 : layout.strides[0][layout.dims - 1];
+    T* to = out + row;
     if (step == 1)
-      memcpy(out + row + begin, from + begin, (end - begin) * sizeof(T));
+      for_vectors<T>(begin, end, [=](auto at) { at.store(to, at(from)); });
+    else if (step == 0)
+      for_vectors<T>(begin, end, [=](auto at) { at.store(to, Vec<T>(*from)); });
     else
-      for (int64_t i = begin; i < end; ++i) out[row + i] = from[i * step];
+      for (int64_t i = begin; i < end; ++i) to[i] = from[i * step];
   });
 }
 

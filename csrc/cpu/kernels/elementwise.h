@@ -20,6 +20,7 @@ template <typename T, typename F, typename... Inputs>
 __attribute__((noinline)) void map_streamed(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
     for_streamed_vectors(out, begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+    native_finish_streams();
   });
 }
 
@@ -31,7 +32,20 @@ SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, In
   if (size * (int64_t)sizeof(T) >= streamed_bytes && !is_in_place)
     return map_streamed(stream, size, grain, out, f, inputs...);
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
-    for_vectors<T>(begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+    constexpr int width = Vec<T>::width;
+    // Four loads before their stores: where out begins just behind x modulo 4 KiB, every load would seem to depend on
+    // the store before it and wait for it (exp of 32768 floats on Zen 4, one thread: 6.1 us, there 10.4).
+    auto loaded = [=]([[maybe_unused]] auto at) { return [f, ... v = at(inputs)]() ALWAYS_INLINE { return f(v...); }; };
+    int64_t i = begin;
+    for (; i + 4 * width <= end; i += 4 * width) {
+      const Whole<T> a{i, 0}, b{i + width, 0}, c{i + 2 * width, 0}, d{i + 3 * width, 0};
+      auto at_a = loaded(a), at_b = loaded(b), at_c = loaded(c), at_d = loaded(d);
+      a.store(out, at_a());
+      b.store(out, at_b());
+      c.store(out, at_c());
+      d.store(out, at_d());
+    }
+    for_vectors<T>(i, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
   });
 }
 
@@ -45,19 +59,28 @@ SIMD_INLINE void for_rows(Stream stream, int64_t grain, const Strided<operands>&
   for (int d = 0; d < last; ++d) rows *= layout.shape[d];
   if (rows == 0 || columns == 0) return;
   parallel_for(stream, rows * columns, grain, [=](int64_t begin, int64_t end) {
+    int64_t row = begin / columns, column = begin % columns, rest = row;
+    int64_t place[max_dims] = {}, first[operands] = {};
+    for (int d = last - 1; d >= 0; rest /= layout.shape[d--]) {
+      place[d] = rest % layout.shape[d];
+      for (int k = 0; k < operands; ++k) first[k] += place[d] * layout.strides[k][d];
+    }
     while (begin < end) {
-      int64_t row = begin / columns, column = begin % columns;
-      int64_t column_end = column + (end - begin) < columns ? column + (end - begin) : columns;
-      int64_t first[operands] = {};
-      int64_t rest = row;
-      for (int d = last - 1; d >= 0; --d) {
-        int64_t place = rest % layout.shape[d];
-        rest /= layout.shape[d];
-        for (int k = 0; k < operands; ++k) first[k] += place * layout.strides[k][d];
-      }
+      const int64_t column_end = end - begin < columns - column ? column + (end - begin) : columns;
       body(row * columns, column, column_end, first);
       begin += column_end - column;
+      column = 0;
+      ++row;
+      // Counted on, not divided out: the divisions of a row would cost more than 256 sums.
+      for (int d = last - 1; d >= 0; --d) {
+        const bool goes_on = ++place[d] < layout.shape[d];
+        const int64_t steps = goes_on ? 1 : 1 - layout.shape[d];
+        for (int k = 0; k < operands; ++k) first[k] += steps * layout.strides[k][d];
+        if (goes_on) break;
+        place[d] = 0;
+      }
     }
+    native_finish_streams();  // of a body that streams
   });
 }
 
@@ -78,38 +101,55 @@ SIMD_INLINE Vec<T> load_step(const T* from, int64_t i, int64_t stride, int count
   return v;
 }
 
-template <Step step_a, Step step_b, typename T, typename F>
+template <Step step_a, Step step_b, bool is_streamed, typename T, typename F>
 SIMD_INLINE void map_row(const T* a, const T* b, T* out, int64_t stride_a, int64_t stride_b, int64_t begin, int64_t end,
                          F f) {
-  constexpr int width = Vec<T>::width;
-  int64_t i = begin;
-  for (; i + width <= end; i += width)
-    store(out + i, f(load_step<step_a>(a, i, stride_a, width), load_step<step_b>(b, i, stride_b, width)));
-  int rest = (int)(end - i);
-  if (rest > 0)
-    store_partial(out + i, f(load_step<step_a>(a, i, stride_a, rest), load_step<step_b>(b, i, stride_b, rest)), rest);
+  auto body = [=](auto at) {
+    at.store(out,
+             f(load_step<step_a>(a, at.index, stride_a, at.count), load_step<step_b>(b, at.index, stride_b, at.count)));
+  };
+  if constexpr (is_streamed)
+    for_streamed_vectors(out, begin, end, body);
+  else
+    for_vectors<T>(begin, end, body);
+}
+
+template <Step step_a, Step step_b, bool is_streamed, typename T, typename F>
+SIMD_INLINE void map_rows(Stream stream, int64_t grain, const Strided<2>& layout, const T* a, const T* b, T* out, F f) {
+  const int64_t stride_a = layout.dims == 0 ? 0 : layout.strides[0][layout.dims - 1];
+  const int64_t stride_b = layout.dims == 0 ? 0 : layout.strides[1][layout.dims - 1];
+  for_rows(stream, grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[2]) {
+    map_row<step_a, step_b, is_streamed>(a + first[0], b + first[1], out + row, stride_a, stride_b, begin, end, f);
+  });
+}
+
+template <Step step_a, Step step_b, typename T, typename F>
+__attribute__((noinline)) void map_rows(Stream stream, int64_t grain, const Strided<2>& layout, const T* a, const T* b,
+                                        T* out, F f) {
+  int64_t size = 1;
+  for (int d = 0; d < layout.dims; ++d) size *= layout.shape[d];
+  if (size * (int64_t)sizeof(T) >= streamed_bytes && a != out && b != out && step_a != Step::strided)
+    map_rows<step_a, step_b, true>(stream, grain, layout, a, b, out, f);
+  else
+    map_rows<step_a, step_b, false>(stream, grain, layout, a, b, out, f);
 }
 
 template <typename T, typename F>
 SIMD_INLINE void map_broadcast(Stream stream, int64_t grain, const Strided<2>& layout, const T* a, const T* b, T* out,
                                F f) {
-  int64_t stride_a = layout.dims == 0 ? 0 : layout.strides[0][layout.dims - 1];
-  int64_t stride_b = layout.dims == 0 ? 0 : layout.strides[1][layout.dims - 1];
-  Step a_step = step_of(stride_a), b_step = step_of(stride_b);
-  if (layout.dims == 1 && a_step == Step::contiguous && b_step == Step::contiguous)
-    return map(stream, layout.shape[0], grain, out, f, a, b);
-  for_rows(stream, grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[2]) {
-    const T *x = a + first[0], *y = b + first[1];
-    T* to = out + row;
-    if (a_step == Step::contiguous && b_step == Step::contiguous)
-      map_row<Step::contiguous, Step::contiguous>(x, y, to, 1, 1, begin, end, f);
-    else if (a_step == Step::contiguous && b_step == Step::constant)
-      map_row<Step::contiguous, Step::constant>(x, y, to, 1, 0, begin, end, f);
-    else if (a_step == Step::constant && b_step == Step::contiguous)
-      map_row<Step::constant, Step::contiguous>(x, y, to, 0, 1, begin, end, f);
-    else
-      map_row<Step::strided, Step::strided>(x, y, to, stride_a, stride_b, begin, end, f);
-  });
+  constexpr Step contiguous = Step::contiguous, constant = Step::constant, strided = Step::strided;
+  const int last = layout.dims - 1;
+  const Step step_a = step_of(last < 0 ? 0 : layout.strides[0][last]);
+  const Step step_b = step_of(last < 0 ? 0 : layout.strides[1][last]);
+  if (step_a == contiguous && step_b == contiguous) {
+    if (layout.dims == 1) return map(stream, layout.shape[0], grain, out, f, a, b);
+    return map_rows<contiguous, contiguous>(stream, grain, layout, a, b, out, f);
+  }
+  if (step_a == contiguous && step_b == constant)
+    return map_rows<contiguous, constant>(stream, grain, layout, a, b, out, f);
+  if (step_a == constant && step_b == contiguous)
+    return map_rows<constant, contiguous>(stream, grain, layout, a, b, out, f);
+  map_rows<strided, strided>(stream, grain, layout, a, b, out, f);
 }
 
 }  // namespace

@@ -17,6 +17,10 @@ inline __m512d native_min(__m512d a, __m512d b) { return _mm512_maskz_min_pd((__
 inline __m512 native_max(__m512 a, __m512 b) { return _mm512_maskz_max_ps((__mmask16)-1, a, b); }
 inline __m512d native_max(__m512d a, __m512d b) { return _mm512_maskz_max_pd((__mmask8)-1, a, b); }
 
+// Approximations with a relative error below 2^-14.
+inline __m512 native_reciprocal(__m512 x) { return _mm512_maskz_rcp14_ps((__mmask16)-1, x); }
+inline __m512 native_rsqrt(__m512 x) { return _mm512_maskz_rsqrt14_ps((__mmask16)-1, x); }
+
 // x 2^n for whole n, rounded once.
 inline __m512 native_scale(__m512 x, __m512 n) { return _mm512_maskz_scalef_ps((__mmask16)-1, x, n); }
 inline __m512d native_scale(__m512d x, __m512d n) { return _mm512_maskz_scalef_pd((__mmask8)-1, x, n); }
