@@ -1,4 +1,5 @@
 // Matrix products: plain, batched, and the three of a linear layer.
+#include "gemm/bfloat16.h"
 #include "gemm/column_sums.h"
 #include "gemm/gemm.h"
 #include "gemm/product.h"
@@ -32,7 +33,7 @@ void multiply(Stream stream, const Product<T>& p) {
     sum_weighted_rows(stream, p, p.b.data, p.a.data, p.m);
   else if (p.k == 1 && is_plain)
     multiply_outer(stream, p);
-  else
+  else if (!(stream.allows_bfloat16 && multiply_in_bfloat16(stream, p)))
     multiply_packed(stream, p);
 }
 
@@ -54,7 +55,7 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
     parallel_for(
         stream, batch, grain,
         [=](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) multiply_one(Stream{1}, i);
+          for (int64_t i = begin; i < end; ++i) multiply_one(Stream{1, stream.allows_bfloat16}, i);
         },
         1);
   } else {
