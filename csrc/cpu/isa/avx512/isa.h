@@ -72,7 +72,8 @@ BFLOAT16_CODE inline __m512i native_round_neighbours_to_pairs(__m512 a, __m512 b
   return (__m512i)_mm512_cvtne2ps_pbh(b, a);
 }
 // sum + the products of the lower halves + those of the upper ones.
-BFLOAT16_CODE inline __m512 native_add_products_of_pairs(__m512 sum, __m512i a, __m512i b) {
+template <typename Pairs>
+BFLOAT16_CODE inline __m512 native_add_products_of_pairs(__m512 sum, Pairs a, Pairs b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 
