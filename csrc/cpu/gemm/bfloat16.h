@@ -15,9 +15,10 @@ namespace {
 // Two steps of a line: the first in the lower half. The last pair of an odd number of steps is filled up with a zero.
 using Pair = int32_t;
 
-// Rounding takes as long as packing: with few lines, the other factor is not used often enough to make up for it.
-// Measured on a Zen 4 core.
-constexpr int64_t min_bfloat16_lines = 32, min_bfloat16_depth = 32;
+// With fewer lines of one factor, the other is not used often enough to make up for rounding and packing all of it.
+// Measured on a Zen 4 core against float32: 32 x 1024 x 1024 takes 0.7 to 0.9 of the time, 16 x 1024 x 1024 1.0 to 1.2;
+// 256 x 256 x 8 0.7, 256 x 256 x 2 1.0.
+constexpr int64_t min_bfloat16_lines = 32, min_bfloat16_depth = 8;
 
 // ---- packing: the lines of a factor as panels of pairs, panel[pair * panel_lines + line]
 
@@ -168,13 +169,13 @@ struct Bfloat16Product {
   }
 };
 
-// False, and nothing done, where float32 is as fast or there are no instructions.
+// False, and nothing done, where it is not allowed, float32 is as fast, or there are no instructions.
 template <typename T>
 bool multiply_in_bfloat16(Stream stream, const Product<T>& p) {
   if constexpr (requires(typename Vec<T>::Native v, typename Vec<Pair>::Native pairs) {
                   native_add_products_of_pairs(v, pairs, pairs);
                 }) {
-    if (smaller(p.m, p.n) < min_bfloat16_lines || p.k < min_bfloat16_depth) return false;
+    if (!stream.allows_bfloat16 || smaller(p.m, p.n) < min_bfloat16_lines || p.k < min_bfloat16_depth) return false;
     multiply_rectangles<T>(stream, p, [&](int64_t all_row_panels, Range rows, Range columns) {
       Bfloat16Product<T>{p, all_row_panels, rows, columns}.run();
     });

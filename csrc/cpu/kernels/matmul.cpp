@@ -23,7 +23,7 @@ bool prefers_dots(const Product<T>& p) {
 
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
-  if (p.m == 0 || p.n == 0) return;
+  if (p.m == 0 || p.n == 0 || multiply_in_bfloat16(stream, p)) return;
   bool is_plain = p.bias == nullptr && (p.activation == Activation::none || p.saved);
   if (prefers_dots(p))
     multiply_by_dots(stream, p);
@@ -33,7 +33,7 @@ void multiply(Stream stream, const Product<T>& p) {
     sum_weighted_rows(stream, p, p.b.data, p.a.data, p.m);
   else if (p.k == 1 && is_plain)
     multiply_outer(stream, p);
-  else if (!(stream.allows_bfloat16 && multiply_in_bfloat16(stream, p)))
+  else
     multiply_packed(stream, p);
 }
 
