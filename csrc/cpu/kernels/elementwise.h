@@ -20,6 +20,7 @@ template <typename T, typename F, typename... Inputs>
 __attribute__((noinline)) void map_streamed(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
     for_streamed_vectors(out, begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+    native_finish_streams();
   });
 }
 
@@ -31,7 +32,20 @@ SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, In
   if (size * (int64_t)sizeof(T) >= streamed_bytes && !is_in_place)
     return map_streamed(stream, size, grain, out, f, inputs...);
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
-    for_vectors<T>(begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+    constexpr int width = Vec<T>::width;
+    // Four loads before their stores: where out begins just behind x modulo 4 KiB, every load would seem to depend on
+    // the store before it and wait for it (exp of 32768 floats on Zen 4, one thread: 6.1 us, there 10.4).
+    auto loaded = [=]([[maybe_unused]] auto at) { return [f, ... v = at(inputs)]() ALWAYS_INLINE { return f(v...); }; };
+    int64_t i = begin;
+    for (; i + 4 * width <= end; i += 4 * width) {
+      const Whole<T> a{i, 0}, b{i + width, 0}, c{i + 2 * width, 0}, d{i + 3 * width, 0};
+      auto at_a = loaded(a), at_b = loaded(b), at_c = loaded(c), at_d = loaded(d);
+      a.store(out, at_a());
+      b.store(out, at_b());
+      c.store(out, at_c());
+      d.store(out, at_d());
+    }
+    for_vectors<T>(i, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
   });
 }
 
@@ -66,6 +80,7 @@ SIMD_INLINE void for_rows(Stream stream, int64_t grain, const Strided<operands>&
         place[d] = 0;
       }
     }
+    native_finish_streams();  // of a body that streams
   });
 }
 
@@ -90,7 +105,8 @@ template <Step step_a, Step step_b, bool is_streamed, typename T, typename F>
 SIMD_INLINE void map_row(const T* a, const T* b, T* out, int64_t stride_a, int64_t stride_b, int64_t begin, int64_t end,
                          F f) {
   auto body = [=](auto at) {
-    at.store(out, f(load_step<step_a>(a, at.index, stride_a, at.count), load_step<step_b>(b, at.index, stride_b, at.count)));
+    at.store(out,
+             f(load_step<step_a>(a, at.index, stride_a, at.count), load_step<step_b>(b, at.index, stride_b, at.count)));
   };
   if constexpr (is_streamed)
     for_streamed_vectors(out, begin, end, body);

@@ -7,6 +7,7 @@
 #include "moments.h"
 #include "pairwise.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "simd.h"
 
 namespace MINIDL_TARGET {
@@ -114,6 +115,102 @@ SIMD_INLINE void normalize_channels(const T* x, Normalization<T, InvStd> normali
   }
 }
 
+// ---- Tall matrices out of cache: threads take whole rows, in the order of memory, not columns, of which each row
+// would hold a few hundred bytes for a thread. Sums are made per chunk of rows and merged in one order.
+
+template <typename T>
+bool has_tall_columns(int64_t outer, int64_t channels, int64_t inner) {
+  constexpr int64_t cache_bytes = 8 << 20;
+  return inner == 1 && outer >= 1024 && outer * channels * (int64_t)sizeof(T) >= cache_bytes;
+}
+
+// One value per chunk and channel, of two quantities.
+template <typename T>
+struct ChunkTable {
+  int64_t channels;
+  T* values;
+  ChunkTable(const Chunks& chunks, int64_t channels)
+      : channels(channels), values((T*)minidl::scratch_memory(chunks.count * channels * 2 * sizeof(T))) {}
+  SIMD_INLINE T* of(int64_t chunk, int quantity) const { return values + (chunk * 2 + quantity) * channels; }
+};
+
+// body(band, chunk) for every band of every chunk of rows.
+template <typename T, typename Body>
+void for_row_chunks(Stream stream, const Chunks& chunks, int64_t channels, const Body& body) {
+  parallel_for(
+      stream, chunks.count, 1,
+      [&](int64_t first, int64_t last) {
+        for (int64_t chunk = first; chunk < last; ++chunk)
+          for_bands<T>(0, channels, chunks.size, channels, [&](Band band) { body(band, chunk); });
+      },
+      1);
+}
+
+// body(place in the matrix, place of the channels) for every vector, row by row, where nothing but out is written.
+template <typename T, typename Body>
+SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, const T* out, Body body) {
+  const bool is_streamed = rows * channels * (int64_t)sizeof(T) >= streamed_bytes;
+  parallel_for(
+      stream, rows, grain_of(channels),
+      [=](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; ++row) {
+          const int64_t begin = row * channels;
+          auto at_place = [=](auto at) { body(at, relative_to(at, begin)); };
+          if (is_streamed)
+            for_streamed_vectors(out, begin, begin + channels, at_place);
+          else
+            for_vectors<T>(begin, begin + channels, at_place);
+        }
+        native_finish_streams();
+      },
+      1);
+}
+
+// Two sums over each column: sum(band, begin, end, sums) gives those of a chunk of rows, finish(place, sums, table)
+// takes those of all rows for one vector of columns; what the table holds for these columns is free then.
+template <typename T, typename Sum, typename Finish>
+void sum_tall_columns(Stream stream, int64_t rows, int64_t columns, const Sum& sum, const Finish& finish) {
+  const Chunks chunks(rows, columns);
+  const ChunkTable<T> table(chunks, columns);
+  for_row_chunks<T>(stream, chunks, columns, [&](Band band, int64_t chunk) {
+    BandSums<T, 2> sums;
+    sum(band, chunks.begin(chunk), chunks.end(chunk), sums);
+    for (int q = 0; q < 2; ++q) memcpy(table.of(chunk, q) + band.column, sums.of[q], band.columns * sizeof(T));
+  });
+  for_vectors<T>(0, columns, [&](auto at) {
+    Vec<T> sums[2];
+    for (int q = 0; q < 2; ++q) {
+      Vec<T> parts[max_chunks];
+      for (int64_t i = 0; i < chunks.count; ++i) parts[i] = at(table.of(i, q));
+      sums[q] = merge_pairwise(parts, chunks.count, 1, [](Vec<T> a, Vec<T> b) { return a + b; });
+    }
+    finish(at, sums, table);
+  });
+}
+
+// mean and biased variance of all channels
+template <typename T>
+void tall_channel_moments(Stream stream, const T* x, T* mean, T* var, int64_t outer, int64_t channels) {
+  const Chunks chunks(outer, channels);
+  const ChunkTable<T> table(chunks, channels);
+  for_row_chunks<T>(stream, chunks, channels, [&](Band band, int64_t chunk) {
+    alignas(64) T shift[band_columns];
+    BandMoments<T> moments;
+    band_shift(band, x, shift);
+    band_moments(band, x, shift, chunks.begin(chunk), chunks.end(chunk), moments);
+    memcpy(table.of(chunk, 0) + band.column, moments.mean, band.columns * sizeof(T));
+    memcpy(table.of(chunk, 1) + band.column, moments.squares, band.columns * sizeof(T));
+  });
+  for (int64_t c = 0; c < channels; ++c) {
+    Moments parts[max_chunks];
+    for (int64_t i = 0; i < chunks.count; ++i)
+      parts[i] = {(double)(chunks.end(i) - chunks.begin(i)), table.of(i, 0)[c], table.of(i, 1)[c]};
+    const Moments moments = merge_pairwise(parts, chunks.count, 1, [](Moments a, Moments b) { return merge(a, b); });
+    mean[c] = (T)(shift_from(x[c]) + moments.mean);
+    var[c] = (T)(moments.squares / moments.count);
+  }
+}
+
 // out = dropout(activate(normalization(x))) in the order of memory, which is that of dropout's bits.
 template <typename T, typename InvStd, typename Activate>
 SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, InvStd> normalization,
@@ -158,9 +255,8 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
   int64_t count = outer * inner;
   if (count == 0) return;
   Vec<T> keep((T)(1 - momentum)), take((T)momentum), unbiased(count > 1 ? (T)count / (T)(count - 1) : T(1));
-  auto take_statistics = [=](int64_t begin, int64_t end) {
-    T* var = inv_std;  // until its root is taken
-    channel_moments(x, mean, var, outer, channels, inner, begin, end);
+  T* var = inv_std;  // until its root is taken
+  auto finish_statistics = [=](int64_t begin, int64_t end) {
     for_vectors<T>(begin, end, [=](auto at) {
       Vec<T> variance = at(var);
       if (running_mean) at.store(running_mean, keep * at(running_mean) + take * at(mean));
@@ -170,11 +266,21 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
   };
   auto read = [=](auto at) { return at(inv_std); };
   Normalization<T, decltype(read)> normalization{weight, bias, mean, read};
+  const bool is_tall = has_tall_columns<T>(outer, channels, inner);
   auto run = [=](auto activate) {
-    for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
-      take_statistics(begin, end);
-      if (!ticket) normalize_channels(x, normalization, out, outer, channels, inner, begin, end, activate);
-    });
+    if (is_tall) {
+      tall_channel_moments(stream, x, mean, var, outer, channels);
+      finish_statistics(0, channels);
+    } else {
+      for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
+        channel_moments(x, mean, var, outer, channels, inner, begin, end);
+        finish_statistics(begin, end);
+        if (!ticket) normalize_channels(x, normalization, out, outer, channels, inner, begin, end, activate);
+      });
+    }
+    if (is_tall && !ticket)
+      for_matrix_rows(stream, outer, channels, out,
+                      [=](auto at, auto channel) { at.store(out, activate(normalization.of(channel)(at(x)))); });
     if (ticket)
       normalize_and_drop(stream, x, normalization, DropoutFactors<T>(ticket, p), out, outer, channels, inner, activate);
   };
@@ -244,22 +350,37 @@ struct BatchNormBackward {
     Vec<T> center, scale, level, slope;
   };
 
+  // Of the rows [begin, end): g and g * (x - mean), summed over each column of a band.
+  SIMD_INLINE void sum_gradients(Band band, int64_t begin, int64_t end, BandSums<T, 2>& sums) const {
+    sum_band(
+        band, begin, end, [this](auto top) { return top(mean); },
+        [this](auto at, Vec<T> center, Vec<T>* sum) { GradientTerm<T, Gradient>{x, gradient, center}(at, sum); }, sums);
+  }
+
+  // Writes the gradients of one vector of channels, and gives what grad_x is made of.
+  template <typename Place>
+  SIMD_INLINE Column finish(Place channel, Vec<T> bias_sum, Vec<T> centered_sum) const {
+    Vec<T> count((T)outer), root = channel(inv_std), weight_sum = root * centered_sum;
+    if (grad_bias) channel.store(grad_bias, bias_sum);
+    if (grad_weight) channel.store(grad_weight, weight_sum);
+    return {channel(mean), root * value_or(weight, channel, T(1)), bias_sum / count, root * weight_sum / count};
+  }
+
+  template <typename Place>
+  SIMD_INLINE void write(Place at, const Column& c) const {
+    at.store(grad_x, c.scale * (gradient(at) - c.level - (at(x) - c.center) * c.slope));
+  }
+
   SIMD_INLINE void band(Band band) const {
     BandSums<T, 2> sums;
-    sum_band(
-        band, 0, outer, [this](auto top) { return top(mean); },
-        [this](auto at, Vec<T> center, Vec<T>* sum) { GradientTerm<T, Gradient>{x, gradient, center}(at, sum); }, sums);
+    sum_gradients(band, 0, outer, sums);
     Columns columns;
-    Vec<T> count((T)outer);
     for_vectors<T>(0, band.columns, [&](auto at) {
-      auto channel = relative_to(at, -band.column);
-      Vec<T> root = channel(inv_std), bias_sum = at(sums.of[0]), weight_sum = root * at(sums.of[1]);
-      if (grad_bias) channel.store(grad_bias, bias_sum);
-      if (grad_weight) channel.store(grad_weight, weight_sum);
-      at.store(columns.center, channel(mean));
-      at.store(columns.scale, root * value_or(weight, channel, T(1)));
-      at.store(columns.level, bias_sum / count);
-      at.store(columns.slope, root * weight_sum / count);
+      Column c = finish(relative_to(at, -band.column), at(sums.of[0]), at(sums.of[1]));
+      at.store(columns.center, c.center);
+      at.store(columns.scale, c.scale);
+      at.store(columns.level, c.level);
+      at.store(columns.slope, c.slope);
     });
     if (!grad_x) return;
     for_leaves<T>(
@@ -267,9 +388,28 @@ struct BatchNormBackward {
         [&](auto top) {
           return Column{top(columns.center), top(columns.scale), top(columns.level), top(columns.slope)};
         },
-        [this](auto at, const Column& c) {
-          at.store(grad_x, c.scale * (gradient(at) - c.level - (at(x) - c.center) * c.slope));
-        });
+        [this](auto at, const Column& c) { write(at, c); });
+  }
+
+  // All channels of a tall matrix.
+  void tall(Stream stream) const {
+    auto sum = [this](Band band, int64_t begin, int64_t end, BandSums<T, 2>& sums) {
+      sum_gradients(band, begin, end, sums);
+    };
+    // What grad_x is made of takes the place of sums that have been merged.
+    T *center = nullptr, *scale = nullptr, *level = nullptr, *slope = nullptr;
+    sum_tall_columns<T>(stream, outer, channels, sum, [&](auto at, Vec<T>* sums, const ChunkTable<T>& table) {
+      center = table.of(0, 0), scale = table.of(0, 1), level = table.of(1, 0), slope = table.of(1, 1);
+      Column c = finish(at, sums[0], sums[1]);
+      at.store(center, c.center);
+      at.store(scale, c.scale);
+      at.store(level, c.level);
+      at.store(slope, c.slope);
+    });
+    if (grad_x)
+      for_matrix_rows(stream, outer, channels, grad_x, [=, this](auto at, auto channel) {
+        write(at, Column{channel(center), channel(scale), channel(level), channel(slope)});
+      });
   }
 
   SIMD_INLINE void channel(int64_t c) const {
@@ -300,6 +440,7 @@ void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* me
   auto run = [=](auto gradient) {
     BatchNormBackward<T, decltype(gradient)> backward{x,           weight,    mean,  inv_std,  gradient, grad_x,
                                                       grad_weight, grad_bias, outer, channels, inner};
+    if (has_tall_columns<T>(outer, channels, inner)) return backward.tall(stream);
     for_channels<T>(stream, outer, channels, inner, [&](int64_t begin, int64_t end) {
       if (inner == 1)
         for_bands<T>(begin, end, outer, channels, [&](Band band) { backward.band(band); });
@@ -319,6 +460,7 @@ template <typename T>
 void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, T* mean, T* inv_std,
                         int64_t rows, int64_t columns, double eps) {
   if (columns == 0) return;
+  const bool is_streamed = rows * columns * (int64_t)sizeof(T) >= streamed_bytes && x != out;
   parallel_for(
       stream, rows, grain_of(columns),
       [=](int64_t first, int64_t last) {
@@ -330,11 +472,16 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
           Vec<T> center(mean[row]), scale(inv_std[row]);
           const T* from = x + row * columns;
           T* to = out + row * columns;
-          for_vectors<T>(0, columns, [=](auto at) {
+          auto normalize = [=](auto at) {
             Vec<T> normal = (at(from) - center) * scale;
             at.store(to, fma(normal, value_or(weight, at, T(1)), value_or(bias, at, T(0))));
-          });
+          };
+          if (is_streamed)
+            for_streamed_vectors(to, 0, columns, normalize);
+          else
+            for_vectors<T>(0, columns, normalize);
         }
+        native_finish_streams();
       },
       1);
 }
@@ -369,18 +516,26 @@ void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* me
         },
         1);
   if (!grad_weight && !grad_bias) return;
+  auto sum = [=](Band band, int64_t begin, int64_t end, BandSums<T, 2>& sums) {
+    auto term = [=](auto at, Vec<T>* sum) {
+      Vec<T> g = at(grad_out);
+      sum[0] += g;
+      sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
+    };
+    sum_band(band, begin, end, term, sums);
+  };
+  if (has_tall_columns<T>(rows, columns, 1))
+    return sum_tall_columns<T>(stream, rows, columns, sum, [=](auto at, Vec<T>* sums, const ChunkTable<T>&) {
+      if (grad_bias) at.store(grad_bias, sums[0]);
+      if (grad_weight) at.store(grad_weight, sums[1]);
+    });
   // Threads take columns here: the sums over rows keep one order.
   parallel_for(
       stream, columns, grain_of(rows),
       [=](int64_t begin, int64_t end) {
         for_bands<T>(begin, end, rows, columns, [=](Band band) {
           BandSums<T, 2> sums;
-          auto term = [=](auto at, Vec<T>* sum) {
-            Vec<T> g = at(grad_out);
-            sum[0] += g;
-            sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
-          };
-          sum_band(band, 0, rows, term, sums);
+          sum(band, 0, rows, sums);
           if (grad_bias) memcpy(grad_bias + band.column, sums.of[0], band.columns * sizeof(T));
           if (grad_weight) memcpy(grad_weight + band.column, sums.of[1], band.columns * sizeof(T));
         });

@@ -62,7 +62,7 @@ struct Streamed : Whole<T> {
 // below that size the next kernel pays for it.
 constexpr int64_t streamed_bytes = 32 << 20;
 
-// The same as for_vectors for a body that writes nothing but out.
+// The same as for_vectors for a body that writes nothing but out; native_finish_streams() has to follow the last call.
 template <typename T, typename Body>
 SIMD_INLINE void for_streamed_vectors(const T* out, int64_t begin, int64_t end, Body body) {
   constexpr int width = Vec<T>::width;
@@ -75,7 +75,6 @@ SIMD_INLINE void for_streamed_vectors(const T* out, int64_t begin, int64_t end, 
   }
   for (; i + width <= end; i += width) body(Streamed<T>{{i, 0}});
   if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
-  native_finish_streams();
 }
 
 // Some neighbouring columns of a matrix whose rows are stride elements apart.
