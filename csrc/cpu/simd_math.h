@@ -120,7 +120,7 @@ template <typename T>
 SIMD_INLINE Vec<T> log_of_parts(Vec<T> f, Vec<T> exponent, Vec<T> correction) {
   using C = MathConstants<T>;
   Vec<T> half_square = Vec<T>(T(0.5)) * f * f;
-  Vec<T> s = divide_by_normal(f, Vec<T>(T(2)) + f);
+  Vec<T> s = f / (Vec<T>(T(2)) + f);  // no estimate: random numbers are the same on every instruction set
   Vec<T> z = s * s;
   Vec<T> tail = fma(s, fma(z, polynomial(z, C::log), half_square), fma(exponent, Vec<T>(C::ln2_lo), correction));
   return fma(exponent, Vec<T>(C::ln2_hi), f - (half_square - tail));
