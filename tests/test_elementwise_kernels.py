@@ -34,6 +34,7 @@ FUNCTIONS: list[tuple[str, Callable[[Array], Array], tuple[float, float], float,
     ("tanh", np.tanh, (-10, 10), 1.5, 1.5),
     ("sigmoid", sigmoid, (-80, 80), 2.5, 2.5),
     ("erf", erf, (-4.5, 4.5), 1.5, 2.5),
+    ("rsqrt", lambda x: 1 / np.sqrt(x), (1e-30, 1e30), 1.5, 1.5),
 ]
 each_function = pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case[0])
 
@@ -256,3 +257,69 @@ def test_gathered_rows_outside_the_source_are_nan(dtype: type, backend: Backend)
     backend.kernels.gather_rows_uint8(pixels, index, out, 1 / 255, -0.5)
     assert_close(out[[0, 2, 4]], pixels[[4, 0, 2]] / 255 - 0.5, 1, "pixels", np.ones((3, 3)))
     assert np.isnan(out[[1, 3]]).all()
+
+
+@each_dtype
+def test_rsqrt_has_the_limits_of_its_definition(dtype: type, backend: Backend) -> None:
+    tiny, largest = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    x = np.array([0, -0.0, np.inf, -np.inf, np.nan, -1, tiny, largest], dtype)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = 1 / np.sqrt(x.astype(np.longdouble))
+    assert_close(run(backend, "rsqrt_forward", x), expected, 1.5, "rsqrt")
+    np.testing.assert_array_equal(np.signbit(run(backend, "rsqrt_forward", x)[:3]), [False, True, False])
+
+
+PRELU_SHAPES = [(131, 1), (130, 70), (40, 1031), (5, 3, 1000), (3, 70, 2), (1000, 3, 1)]
+
+
+def prelu_kernels(x: Array, weight: Array, grad_out: Array) -> list[Array]:
+    """Output and both gradients."""
+    results = [np.empty_like(x), np.empty_like(x), np.empty_like(weight)]
+    _cpu.prelu_forward(x, weight, results[0])
+    _cpu.prelu_backward(x, weight, grad_out, *results[1:])
+    return results
+
+
+@each_dtype
+@pytest.mark.parametrize("shape", PRELU_SHAPES, ids=str)
+@pytest.mark.parametrize("is_shared", [False, True], ids=["slope per channel", "one slope"])
+def test_prelu_equals_numpy_on_any_number_of_threads(
+    is_shared: bool, shape: tuple, dtype: type, backend: Backend
+) -> None:
+    random = np.random.default_rng(5)
+    x, grad_out = (random.standard_normal(shape).astype(dtype) for _ in range(2))
+    x.flat[0], x.flat[-1] = -np.inf, np.inf
+    channels = 1 if is_shared else shape[1]
+    weight = random.uniform(-1, 1, channels).astype(dtype)
+    slopes = weight.reshape(-1, *(1,) * (len(shape) - 2))
+    out = np.where(x > 0, x, slopes * x)
+    grad_x = np.where(x > 0, grad_out, slopes * grad_out)
+    terms = np.where(x > 0, 0, grad_out.astype(np.float64) * x)
+    axes = tuple(d for d in range(len(shape)) if is_shared or d != 1)
+    results = []
+    for threads in (1, 2, 3):
+        _cpu.set_thread_count(threads)
+        results.append(prelu_kernels(x, weight, grad_out))
+    for other in results[1:]:
+        for result, expected in zip(other, results[0], strict=True):
+            assert_bitwise_equal(result, expected, f"prelu of {shape}")
+    assert_close(results[0][0], out, 1, "out")
+    assert_close(results[0][1], grad_x, 1, "grad_x")
+    scale = np.abs(terms).sum(axes).reshape(weight.shape)
+    assert_close(results[0][2], terms.sum(axes).reshape(weight.shape), 16, "grad_weight", scale)
+
+
+def test_outputs_larger_than_the_caches_equal_numpys(backend: Backend) -> None:
+    rows, columns = 8209, 1031  # 34 MB, in rows that do not begin on a vector's boundary
+    x = np.random.default_rng(6).standard_normal((rows, columns), np.float32)
+    row = np.linspace(-1, 1, columns, dtype=np.float32)
+    results = []
+    for kernel, arguments in [("copy_strided", (x,)), ("add_forward", (x, row)), ("prelu_forward", (x, row))]:
+        out = np.full_like(x, 7)
+        getattr(_cpu, kernel)(*arguments, out)
+        results.append(out)
+    assert_bitwise_equal(results[0], x, "copy")
+    assert_bitwise_equal(results[1], x + row, "sum")
+    assert_bitwise_equal(results[2], np.where(x > 0, x, row * x), "prelu")
+    _cpu.add_forward(x, row, x)
+    assert_bitwise_equal(x, results[1], "sum in place")

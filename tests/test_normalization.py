@@ -10,8 +10,9 @@ from minidl.tensor import Tensor
 
 Array = np.ndarray
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-# Channels on each side of a vector and of a strip of four; few and many rows; inner dimensions short and long
-BATCHES = [(2, 1), (33, 17), (128, 65), (4001, 3), (65, 1021), (3, 2, 1000), (129, 5, 3), (2, 17, 5, 13)]
+# Channels on each side of a vector and of a strip of four; few and many rows; inner dimensions short and long; a matrix
+# too tall for the caches
+BATCHES = [(2, 1), (33, 17), (128, 65), (4001, 3), (65, 1021), (3, 2, 1000), (129, 5, 3), (2, 17, 5, 13), (2099, 1021)]
 
 
 def batch_norm_kernels(x: Array, grad_out: Array) -> list[Array]:
@@ -249,3 +250,26 @@ def test_chain_refuses_what_it_cannot_fuse() -> None:
         _cpu.batch_norm_forward_training(*arguments, _cpu.Activation.relu, np.zeros(3, np.int64), 0.5)
     with pytest.raises(ValueError, match=r"out must have shape \(4, 3\) like x"):
         _cpu.batch_norm_backward(x, None, vector, vector, x, None, None, None, np.ones((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2099, 1021), (8209, 1031)], ids=["beyond a core's caches", "34 MB"])
+def test_tall_matrices_equal_numpy(shape: tuple, backend: Backend) -> None:
+    random = np.random.default_rng(7)
+    x, grad_out = (random.standard_normal(shape, np.float32) + np.float32(2) for _ in range(2))
+    columns = shape[1]
+    weight, bias = np.linspace(0.5, 2, columns), np.linspace(-1, 2, columns)
+    for kernels, axis in [(batch_norm_kernels, 0), (layer_norm_kernels, 1)]:
+        results = kernels(x, grad_out)
+        out, (grad_x, grad_weight, grad_bias) = results[0], results[-3:]
+        inv_std = 1 / np.sqrt(x.var(axis, dtype=np.float64, keepdims=True) + 1e-5)
+        normal = (x - x.mean(axis, dtype=np.float64, keepdims=True)) * inv_std
+        grad_normal = grad_out * weight
+        level, slope = (v.mean(axis, keepdims=True) for v in (grad_normal, grad_normal * normal))
+        name = kernels.__name__
+        assert_close(out, normal * weight + bias, 16, f"{name}: out", np.abs(normal * weight) + np.abs(bias) + 1)
+        assert_close(
+            grad_x, inv_std * (grad_normal - level - normal * slope), 32, f"{name}: grad_x", np.full(shape, 8.0)
+        )
+        products = grad_out * normal
+        assert_close(grad_weight, products.sum(0), 16, f"{name}: grad_weight", np.abs(products).sum(0))
+        assert_close(grad_bias, grad_out.sum(0, dtype=np.float64), 16, f"{name}: grad_bias", np.abs(grad_out).sum(0))

@@ -56,6 +56,22 @@ SIMD_INLINE void for_leaves(Band band, int64_t rows, Prepare prepare, Body body)
   }
 }
 
+// body(place, vector) for a strip's rows [begin, end), a leaf. The strips of the next leaf begin on other pages, where
+// no hardware prefetcher follows: out of cache, each row asks for the one a leaf below.
+template <typename Strip, typename Body>
+SIMD_INLINE void for_leaf_rows(Band band, Strip strip, int64_t begin, int64_t end, Body body) {
+  if (band.is_in_cache) {
+    for (int64_t row = begin; row < end; ++row)
+#pragma GCC unroll 4
+      for (int k = 0; k < strip.vectors; ++k) body(strip.at(row, k), k);
+    return;
+  }
+  for (int64_t row = begin; row < end; ++row)
+#pragma GCC unroll 4
+    for (int k = 0; k < strip.vectors; ++k)
+      body(Ahead<decltype(strip.at(row, k))>{strip.at(row, k), band.leaf() * band.stride}, k);
+}
+
 template <typename T, int quantities>
 struct BandSums {
   alignas(64) T of[quantities][band_columns];
@@ -80,9 +96,7 @@ void sum_band(Band band, int64_t begin, int64_t end, const Prepare& prepare, con
     decltype(prepare(strip.top(0))) prepared[vectors];
     for (int k = 0; k < vectors; ++k) prepared[k] = prepare(strip.top(k));
     Sums<T, vectors * quantities> leaf = {};
-    for (int64_t row = begin; row < end; ++row)
-#pragma GCC unroll 4
-      for (int k = 0; k < vectors; ++k) term(strip.at(row, k), prepared[k], leaf.v + k * quantities);
+    for_leaf_rows(band, strip, begin, end, [&](auto at, int k) { term(at, prepared[k], leaf.v + k * quantities); });
     for (int k = 0; k < vectors; ++k)
       for (int q = 0; q < quantities; ++q) place_in_band(band, strip, k).store(sums.of[q], leaf.v[k * quantities + q]);
   });

@@ -59,9 +59,7 @@ SIMD_INLINE void band_leaf_moments(Band band, const T* x, const T* shift, int64_
     constexpr int vectors = strip.vectors;
     Vec<T> center[vectors], sums[vectors] = {}, squares[vectors] = {}, share(T(1) / (T)(end - begin));
     for (int k = 0; k < vectors; ++k) center[k] = place_in_band(band, strip, k)(shift);
-    for (int64_t row = begin; row < end; ++row)
-#pragma GCC unroll 4
-      for (int k = 0; k < vectors; ++k) sums[k] += strip.at(row, k)(x) - center[k];
+    for_leaf_rows(band, strip, begin, end, [&](auto at, int k) { sums[k] += at(x) - center[k]; });
     for (int k = 0; k < vectors; ++k) {
       Vec<T> mean = sums[k] * share;
       place_in_band(band, strip, k).store(moments.mean, mean);
