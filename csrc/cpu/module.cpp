@@ -84,6 +84,12 @@ PYBIND11_MODULE(_cpu, m) {
         set_thread_count(threads);
       },
       "Sets the number of threads that a kernel may use.", "threads"_a);
+  m.def(
+      "has_bfloat16", [] { return bool(CPU_HAS_BFLOAT16); },
+      "Whether this CPU multiplies bfloat16 numbers; the kernels for avx512 make use of it.");
+  m.def(
+      "set_allows_bfloat16", [](bool allows) { set_allows_bfloat16(allows && CPU_HAS_BFLOAT16); },
+      "Lets float32 products round their factors to bfloat16 where the CPU multiplies those.", "allows"_a);
   m.def("empty", &empty_array, "An uninitialised array in 64-byte aligned, pooled memory.", "shape"_a, "dtype"_a);
   py::class_<Plan>(m, "Plan", "The kernel calls of one step: traced, recorded, replayed.")
       .def(py::init<bool>(), "is_strict"_a = true)

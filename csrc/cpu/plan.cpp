@@ -190,7 +190,7 @@ void Plan::run_alone(const Body& body) {
 void Plan::replay(const py::list& inputs) {
   bind(inputs);
   run_alone([&] {
-    Stream stream{thread_count()};
+    Stream stream = current_stream();
     for (const auto& call : calls_) call->run(stream);
   });
 }
@@ -257,7 +257,7 @@ py::list Plan::profile(const py::list& inputs, int repeats) {
   bind(inputs);
   for (const auto& call : calls_) call->seconds = 0;
   run_alone([&] {
-    Stream stream{thread_count()};
+    Stream stream = current_stream();
     for (int repeat = 0; repeat < repeats; ++repeat)
       for (const auto& call : calls_) {
         auto begin = Clock::now();

@@ -92,7 +92,7 @@ SIMD_INLINE void stream_store(T* to, Vec<T> v) {
   native_stream(to, v.lanes);
 }
 
-// The first count lanes (0 <= count < width), zero in the others; memory beyond them is not touched.
+// The first count lanes (0 <= count <= width), zero in the others; memory beyond them is not touched.
 template <typename T>
 SIMD_INLINE Vec<T> load_partial(const T* from, int count) {
   return Vec<T>(native_load_partial<typename Vec<T>::Native>(from, count));

@@ -96,8 +96,9 @@ template <typename... Parameters, typename... Arguments>
 void submit(const char* name, void (*kernel)(Stream, Parameters...), const Arguments&... arguments) {
   std::tuple<Parameters...> parameters(kernel_argument<Parameters>(arguments)...);
   if (Plan* plan = plan_under_way()) record(*plan, name, kernel, parameters, arguments...);
+  Stream stream = current_stream();
   pybind11::gil_scoped_release unlocked;
-  std::apply([&](Parameters... p) { kernel(Stream{thread_count()}, p...); }, parameters);
+  std::apply([&](Parameters... p) { kernel(stream, p...); }, parameters);
 }
 
 }  // namespace minidl

@@ -190,15 +190,23 @@ Grid best_grid(int threads, int64_t row_panels, int64_t column_panels) {
   return best;
 }
 
-template <typename T>
-void multiply_packed(Stream stream, const Product<T>& product) {
+// body(all_row_panels, row_panels, column_panels) for the rectangle of each thread.
+template <typename T, typename Body>
+void multiply_rectangles(Stream stream, const Product<T>& product, const Body& body) {
   int64_t row_panels = ceil_divide(product.m, tile_rows), column_panels = ceil_divide(product.n, tile_columns<T>);
   int64_t worth = product.m * product.n * larger(1, product.k) / gemm_grain;
   Grid grid = best_grid<T>((int)larger(1, smaller(stream.threads, worth)), row_panels, column_panels);
   parallel_parts(grid.rows * grid.columns, [&](int part) {
     Range rows = share(row_panels, part / grid.columns, grid.rows);
     Range columns = share(column_panels, part % grid.columns, grid.columns);
-    if (rows.size() > 0 && columns.size() > 0) PackedProduct<T>(product, row_panels, rows, columns).run();
+    if (rows.size() > 0 && columns.size() > 0) body(row_panels, rows, columns);
+  });
+}
+
+template <typename T>
+void multiply_packed(Stream stream, const Product<T>& product) {
+  multiply_rectangles(stream, product, [&](int64_t all_row_panels, Range rows, Range columns) {
+    PackedProduct<T>(product, all_row_panels, rows, columns).run();
   });
 }
 

@@ -27,6 +27,37 @@ struct TileInput {
   int64_t soon_step;
 };
 
+// to.out[:height, :columns] from sums in registers.
+template <typename T, int height, int vectors>
+SIMD_INLINE void finish_sums_of_tile(const Vec<T> (&sum)[height][vectors], const TileOutput<T>& to) {
+  constexpr int width = Vec<T>::width, columns = vectors * width;
+  if (to.columns == columns && to.is_short() && to.saved) {
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) {
+        int64_t place = row * to.stride + v * width;
+        store(to.out + place, relu_gradient(load(to.saved + place), sum[row][v]));
+      }
+  } else if (to.columns == columns && to.is_short()) {
+    Vec<T> lower_bound(to.lower_bound()), bias[vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) bias[v] = to.bias ? load(to.bias + v * width) : no_bias<T>();
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v)
+        store(to.out + row * to.stride + v * width, add_and_bound(sum[row][v], bias[v], lower_bound));
+  } else {
+    alignas(64) T sums[height * columns];
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) store(sums + row * columns + v * width, sum[row][v]);
+    finish_tile(to, sums, columns, height);
+  }
+}
+
 // to.out[:height, :columns] = a b, finished as `to` says. a_row is 1 for has_adjacent_rows: a packed panel, or a
 // transposed a.
 template <typename T, int height, int vectors, bool has_adjacent_rows>
@@ -59,31 +90,7 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
     }
   }
 
-  if (to.columns == columns && to.is_short() && to.saved) {
-#pragma GCC unroll 16
-    for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; ++v) {
-        int64_t place = row * to.stride + v * width;
-        store(to.out + place, relu_gradient(load(to.saved + place), sum[row][v]));
-      }
-  } else if (to.columns == columns && to.is_short()) {
-    Vec<T> lower_bound(to.lower_bound()), bias[vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) bias[v] = to.bias ? load(to.bias + v * width) : no_bias<T>();
-#pragma GCC unroll 16
-    for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; ++v)
-        store(to.out + row * to.stride + v * width, add_and_bound(sum[row][v], bias[v], lower_bound));
-  } else {
-    alignas(64) T sums[height * columns];
-#pragma GCC unroll 16
-    for (int row = 0; row < height; ++row)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; ++v) store(sums + row * columns + v * width, sum[row][v]);
-    finish_tile(to, sums, columns, height);
-  }
+  finish_sums_of_tile(sum, to);
 }
 
 template <typename T>

@@ -1,4 +1,5 @@
 // Matrix products: plain, batched, and the three of a linear layer.
+#include "gemm/bfloat16.h"
 #include "gemm/column_sums.h"
 #include "gemm/gemm.h"
 #include "gemm/product.h"
@@ -22,7 +23,7 @@ bool prefers_dots(const Product<T>& p) {
 
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
-  if (p.m == 0 || p.n == 0) return;
+  if (p.m == 0 || p.n == 0 || multiply_in_bfloat16(stream, p)) return;
   bool is_plain = p.bias == nullptr && (p.activation == Activation::none || p.saved);
   if (prefers_dots(p))
     multiply_by_dots(stream, p);
@@ -54,7 +55,7 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
     parallel_for(
         stream, batch, grain,
         [=](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) multiply_one(Stream{1}, i);
+          for (int64_t i = begin; i < end; ++i) multiply_one(Stream{1, stream.allows_bfloat16}, i);
         },
         1);
   } else {

@@ -3,6 +3,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#define BFLOAT16_CODE  // no instructions for it
+
 namespace MINIDL_TARGET {
 namespace {
 
