@@ -13,12 +13,13 @@ BACKENDS = ["cpu:baseline", "cpu:avx2", "cpu:avx512"]
 
 @pytest.fixture(autouse=True)
 def clean_state() -> Iterator[None]:
-    """Every test begins with seed 0 and leaves the instruction set and the number of threads as they were."""
-    isa, threads = _cpu.isa(), _cpu.thread_count()
+    """Every test begins with seed 0 and leaves the settings of the kernels as they were."""
+    isa, threads, precision = _cpu.isa(), _cpu.thread_count(), minidl.get_float32_matmul_precision()
     minidl.manual_seed(0)
     yield
     _cpu.set_isa(isa)
     _cpu.set_thread_count(threads)
+    minidl.set_float32_matmul_precision(precision)
 
 
 @pytest.fixture(params=BACKENDS)

@@ -101,11 +101,21 @@ def test_equal_runs_have_equal_fingerprints():
     assert record_of("--seed", "1")["fingerprint"] != first["fingerprint"]
 
 
+def test_matmul_precision_is_kept_in_the_run_and_decides_what_it_computes():
+    exact, record = record_of(), record_of("--matmul-precision", "medium")
+    assert record["config"]["matmul_precision"] == "medium"
+    is_rounded = _cpu.has_bfloat16() and _cpu.isa() == "avx512"
+    assert (record["fingerprint"] != exact["fingerprint"]) == is_rounded
+    assert record_of()["fingerprint"] == exact["fingerprint"]
+    assert "must be one of highest, high, medium" in call("train", "--matmul-precision", "low").stderr
+
+
 @pytest.mark.parametrize(
     "options",
     [
         ["--hidden", "none"],
         ["--no-batch-norm", "--dropout", "0"],
+        ["--matmul-precision", "medium"],
         ["--schedule", "cosine", "--optimizer", "sgd"],
         ["--schedule", "linear", "--weight-decay", "0"],
         ["--schedule", "constant", "--val-fraction", "0.2"],
@@ -353,7 +363,16 @@ def test_predict_says_what_is_wrong_with_a_source(checkpoint, source, message):
 
 def test_info_names_what_there_is():
     text = call("info").stdout
-    for part in (minidl.__version__, f"active: {_cpu.isa()}", "threads", "devices", "CUDA", "matplotlib", "digits"):
+    for part in (
+        minidl.__version__,
+        f"active: {_cpu.isa()}",
+        "bfloat16 products",
+        "threads",
+        "devices",
+        "CUDA",
+        "matplotlib",
+        "digits",
+    ):
         assert part in text
 
 

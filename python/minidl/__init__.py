@@ -14,7 +14,9 @@ from minidl.autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from minidl.backends import (
+    get_float32_matmul_precision as get_float32_matmul_precision,
     get_num_threads as get_num_threads,
+    set_float32_matmul_precision as set_float32_matmul_precision,
     set_num_threads as set_num_threads,
 )
 from minidl.capture import capture as capture

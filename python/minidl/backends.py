@@ -92,6 +92,46 @@ def why_no_cuda() -> str:
     return str(module.why_unusable())
 
 
+# As in PyTorch. A product of float32 matrices may do with less than float32 where the name is "medium".
+MATMUL_PRECISIONS = ("highest", "high", "medium")
+_matmul_precision = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Says how exact float32 matrix products have to be: "highest" (the default), "high" or "medium".
+
+    "highest" and "high" compute in float32. "medium" lets a product round its factors to bfloat16 - 8 bits of mantissa,
+    to nearest, ties to even - and adds up in float32, which takes about half the time, where the CPU has AVX512-BF16
+    (`minidl info` says so) and the kernels for avx512 are in use; elsewhere it changes nothing. It concerns matmul,
+    linear and their gradients where they are large enough to gain by it, in a captured step from its next call on; not
+    biases, activations, optimizers and float64.
+
+    The error of a sum over k products is then at most (2^-7 + 2^-16 + k 2^-23) * sum |a||b|: each factor is rounded by
+    at most 2^-8 of itself. nan and infinity go through. Factors beyond 3.39e38, which bfloat16 cannot hold, become
+    infinite; factors and sums below 1.18e-38 (denormal numbers) count as zero. Results do not depend on the number of
+    threads.
+
+    Raises ValueError for another name.
+
+    >>> import minidl
+    >>> minidl.set_float32_matmul_precision("medium")
+    >>> minidl.get_float32_matmul_precision()
+    'medium'
+    >>> minidl.set_float32_matmul_precision("highest")
+    """
+    if precision not in MATMUL_PRECISIONS:
+        known = ", ".join(MATMUL_PRECISIONS)
+        raise ValueError(f"set_float32_matmul_precision(): precision must be one of {known}, got {precision!r}")
+    global _matmul_precision
+    _matmul_precision = precision
+    _cpu.set_allows_bfloat16(precision == "medium")
+
+
+def get_float32_matmul_precision() -> str:
+    """What set_float32_matmul_precision was given last, "highest" at first."""
+    return _matmul_precision
+
+
 def set_num_threads(threads: int) -> None:
     """Sets how many threads a CPU kernel may use. Results do not depend on it."""
     _cpu.set_thread_count(threads)

@@ -65,6 +65,12 @@ def train(
         int | None, option("Stop after so many epochs without a better validation loss; sets --val-fraction 0.1.")
     ] = None,
     seed: Annotated[int | None, option("Seed of weights, order and dropout (default: 0).")] = None,
+    matmul_precision: Annotated[
+        str | None,
+        option(
+            "medium: bfloat16 factors where the CPU multiplies them (default: highest).", backends.MATMUL_PRECISIONS
+        ),
+    ] = None,
     device: Annotated[str, option("Where to compute: cpu or cuda (default: cpu).")] = "cpu",
     threads: Annotated[int | None, option("CPU threads (default: all). Results do not depend on it.", min=1)] = None,
     checkpoint: Annotated[Path | None, option("File to save the run to after every epoch (default: in runs/).")] = None,

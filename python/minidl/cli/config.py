@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from minidl.backends import MATMUL_PRECISIONS
 from minidl.data import DATASET_NAMES
 
 ACTIVATIONS = {
@@ -56,6 +57,7 @@ class RunConfig:
     val_fraction: float = 0.0
     patience: int | None = None
     seed: int = 0
+    matmul_precision: str = "highest"
 
     def __post_init__(self) -> None:
         for option, known in (
@@ -64,8 +66,9 @@ class RunConfig:
             ("init", INITS),
             ("optimizer", tuple(OPTIMIZERS)),
             ("schedule", SCHEDULES),
+            ("matmul-precision", MATMUL_PRECISIONS),
         ):
-            value = getattr(self, option)
+            value = getattr(self, option.replace("-", "_"))
             _require(option, value in known, f"must be one of {', '.join(known)}", value)
         _require("hidden", all(width >= 1 for width in self.hidden), "must be widths of at least 1", self.hidden)
         _require("dropout", 0 <= self.dropout < 1, "must be at least 0 and below 1", self.dropout)

@@ -30,6 +30,7 @@ def describe_installation() -> dict[str, str]:
         "minidl": minidl.__version__,
         "Python": f"{platform.python_version()}, NumPy {np.__version__}, {platform.system()} {platform.machine()}",
         "instruction sets": f"{', '.join(_cpu.available_isas())} (active: {_cpu.isa()})",
+        "bfloat16 products": _describe_bfloat16(),
         "threads": str(backends.get_num_threads()),
         "devices": ", ".join(available_devices()),
         "CUDA build": "none" if cuda is None else f"toolkit {cuda.toolkit}",
@@ -59,6 +60,12 @@ def available_devices() -> list[str]:
             continue
         devices.append(name)
     return devices
+
+
+def _describe_bfloat16() -> str:
+    if not _cpu.has_bfloat16():
+        return "not on this CPU"
+    return 'set_float32_matmul_precision("medium")' if _cpu.isa() == "avx512" else "with the kernels for avx512 only"
 
 
 def _version(package: str) -> str:

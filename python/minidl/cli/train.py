@@ -74,6 +74,7 @@ def train(
     """
     started = time.perf_counter()
     generator.manual_seed(config.seed)
+    backends.set_float32_matmul_precision(config.matmul_precision)
     loaders = build_loaders(config, images, device)
     rows, columns = images.train_images.shape[1:]
     model = build_model(config, rows * columns, len(images.classes)).to(device)
