@@ -363,7 +363,16 @@ def test_predict_says_what_is_wrong_with_a_source(checkpoint, source, message):
 
 def test_info_names_what_there_is():
     text = call("info").stdout
-    for part in (minidl.__version__, f"active: {_cpu.isa()}", "bfloat16 products", "threads", "devices", "CUDA", "matplotlib", "digits"):
+    for part in (
+        minidl.__version__,
+        f"active: {_cpu.isa()}",
+        "bfloat16 products",
+        "threads",
+        "devices",
+        "CUDA",
+        "matplotlib",
+        "digits",
+    ):
         assert part in text
 
 

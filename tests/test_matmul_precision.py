@@ -13,12 +13,23 @@ from minidl.backends import Backend
 from requirements import missing
 
 Array = np.ndarray
-each_layout = pytest.mark.parametrize("transpose", [(False, False), (False, True), (True, False), (True, True)], ids=str)
+each_layout = pytest.mark.parametrize(
+    "transpose", [(False, False), (False, True), (True, False), (True, True)], ids=str
+)
 
-# m, n, k: every height of a tile, the shortest depth, odd depths, columns that fill a vector, some of one, and more than
-# one panel; then several blocks of k, of rows and of columns.
+# m, n, k: tiles of all heights that such products have, columns that fill part of a vector, one, and several panels,
+# odd depths, the shortest one; then several blocks of k, of rows and of columns.
 SHAPES = [(33 + extra, 32 + extra, 64 + extra) for extra in range(16)]
-SHAPES += [(32, 32, 8), (32, 47, 9), (32, 47, 65), (129, 48, 33), (47, 131, 255), (64, 64, 96), (127, 97, 101), (128, 256, 784)]
+SHAPES += [
+    (32, 32, 8),
+    (32, 47, 9),
+    (32, 47, 65),
+    (129, 48, 33),
+    (47, 131, 255),
+    (64, 64, 96),
+    (127, 97, 101),
+    (128, 256, 784),
+]
 BLOCKS = [(40, 70, 2049), (70, 40, 4131), (2100, 70, 1030), (70, 4200, 2050)]
 
 
@@ -83,7 +94,9 @@ def test_product_equals_the_float64_product_of_rounded_factors(
 
 
 @each_layout
-def test_error_against_unrounded_factors_keeps_the_documented_bound(bfloat16: None, transpose: tuple[bool, bool]) -> None:
+def test_error_against_unrounded_factors_keeps_the_documented_bound(
+    bfloat16: None, transpose: tuple[bool, bool]
+) -> None:
     for m, n, k in SHAPES:
         a, b = make_factors(m, n, k, transpose)
         out = np.empty((m, n), np.float32)
@@ -229,7 +242,7 @@ def test_unknown_precision_raises_and_changes_nothing(name: str) -> None:
 
 def test_float64_and_products_too_small_to_gain_stay_exact(bfloat16: None) -> None:
     cases = [((64, 64, 64), np.float64), ((1, 300, 200), np.float32), ((300, 1, 200), np.float32)]
-    for shape, dtype in cases + [((200, 300, 1), np.float32), ((512, 10, 128), np.float32)]:
+    for shape, dtype in [*cases, ((200, 300, 1), np.float32), ((512, 10, 128), np.float32)]:
         minidl.set_float32_matmul_precision("medium")
         allowed = product_of(shape, dtype)
         minidl.set_float32_matmul_precision("highest")

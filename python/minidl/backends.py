@@ -101,14 +101,15 @@ def set_float32_matmul_precision(precision: str) -> None:
     """Says how exact float32 matrix products have to be: "highest" (the default), "high" or "medium".
 
     "highest" and "high" compute in float32. "medium" lets a product round its factors to bfloat16 - 8 bits of mantissa,
-    to nearest, ties to even - and adds up in float32, where the CPU has AVX512-BF16 (`minidl info` says so) and the
-    kernels for AVX-512 are in use; elsewhere it changes nothing. That takes about half the time. It concerns matmul, linear
-    and their gradients, large enough to gain by it, in captured steps from the next call on; not biases, activations,
-    optimizers, float64.
+    to nearest, ties to even - and adds up in float32, which takes about half the time, where the CPU has AVX512-BF16
+    (`minidl info` says so) and the kernels for avx512 are in use; elsewhere it changes nothing. It concerns matmul,
+    linear and their gradients where they are large enough to gain by it, in a captured step from its next call on; not
+    biases, activations, optimizers and float64.
 
-    The error of a sum of products is then at most (2^-7 + 2^-16 + k 2^-23) * sum |a||b| over its k terms: each factor is
-    rounded by at most 2^-8 of itself. nan and infinity go through; numbers that bfloat16 cannot hold, beyond 3.39e38,
-    become infinite; those below 1.2e-38 count as zero. Results do not depend on the number of threads.
+    The error of a sum over k products is then at most (2^-7 + 2^-16 + k 2^-23) * sum |a||b|: each factor is rounded by
+    at most 2^-8 of itself. nan and infinity go through. Factors beyond 3.39e38, which bfloat16 cannot hold, become
+    infinite; factors and sums below 1.18e-38 (denormal numbers) count as zero. Results do not depend on the number of
+    threads.
 
     Raises ValueError for another name.
 
@@ -119,9 +120,8 @@ def set_float32_matmul_precision(precision: str) -> None:
     >>> minidl.set_float32_matmul_precision("highest")
     """
     if precision not in MATMUL_PRECISIONS:
-        raise ValueError(
-            f"set_float32_matmul_precision(): precision must be one of {', '.join(MATMUL_PRECISIONS)}, got {precision!r}"
-        )
+        known = ", ".join(MATMUL_PRECISIONS)
+        raise ValueError(f"set_float32_matmul_precision(): precision must be one of {known}, got {precision!r}")
     global _matmul_precision
     _matmul_precision = precision
     _cpu.set_allows_bfloat16(precision == "medium")

@@ -62,8 +62,8 @@ BFLOAT16_CODE void pack_pairs_of_strided_lines(const T* from, int64_t stride, in
       __builtin_prefetch(from + 9 * stride + line);
       auto first_step = load_partial(from + line, count);
       auto second_step = load_partial(from + stride + line, step + 1 < depth ? count : 0);
-      store(panel + line, Vec<Pair>((typename Vec<Pair>::Native)native_round_lanes_to_pairs(first_step.lanes,
-                                                                                            second_step.lanes)));
+      store(panel + line,
+            Vec<Pair>((typename Vec<Pair>::Native)native_round_lanes_to_pairs(first_step.lanes, second_step.lanes)));
     }
   }
 }

@@ -67,7 +67,9 @@ def train(
     seed: Annotated[int | None, option("Seed of weights, order and dropout (default: 0).")] = None,
     matmul_precision: Annotated[
         str | None,
-        option("medium: bfloat16 factors where the CPU multiplies them (default: highest).", backends.MATMUL_PRECISIONS),
+        option(
+            "medium: bfloat16 factors where the CPU multiplies them (default: highest).", backends.MATMUL_PRECISIONS
+        ),
     ] = None,
     device: Annotated[str, option("Where to compute: cpu or cuda (default: cpu).")] = "cpu",
     threads: Annotated[int | None, option("CPU threads (default: all). Results do not depend on it.", min=1)] = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl import _cpu
+from minidl import _cpu, backends
 from minidl.selftest import elementwise, optimizer, randomness, reduction
 from minidl.selftest.check import Checks, Inputs
 
@@ -27,9 +27,10 @@ class Result:
 
 
 def run() -> Iterator[Result]:
-    """Runs the checks with every instruction set of this machine, in float32 and float64; the active one is kept."""
+    """Runs the checks with every instruction set of this machine, in float32 and float64; settings are kept."""
 
-    before = _cpu.isa()
+    before, precision = _cpu.isa(), backends.get_float32_matmul_precision()
+    backends.set_float32_matmul_precision("highest")
     try:
         for isa in _cpu.available_isas():
             _cpu.set_isa(isa)
@@ -38,6 +39,7 @@ def run() -> Iterator[Result]:
                     yield check_kernel(kernel, isa, dtype)
     finally:
         _cpu.set_isa(before)
+        backends.set_float32_matmul_precision(precision)
 
 
 def check_kernel(kernel: str, isa: str, dtype: str) -> Result:

@@ -67,6 +67,9 @@ class Inputs:
     def uniform(self, low: float, high: float, *shape: int) -> Array:
         return np.asarray(self.random.uniform(low, high, shape), self.dtype)
 
+    def integers(self, low: int, high: int, *shape: int) -> Array:
+        return np.asarray(self.random.integers(low, high, shape), self.dtype)
+
     def labels(self, classes: int, count: int) -> npt.NDArray[np.int64]:
         return self.random.integers(0, classes, count)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl import _cpu
+from minidl import _cpu, backends
 from minidl.selftest.check import Array, Call, Checks, Expected, Inputs, Maker, wide
 from minidl.selftest.elementwise import sigmoid
 
@@ -30,6 +30,22 @@ def _matmul(inputs: Inputs) -> Iterator[Call]:
             yield Call((a, b, out, *flags), (Expected(out, wanted, 4, scale),))
     a, b, out = inputs.normal(3, 17, 29), inputs.normal(29, 13), inputs.out(3, 17, 13)
     yield Call((a, b, out, False, False, False), (Expected(out, wide(a) @ wide(b), 4, np.abs(a) @ np.abs(b)),))
+
+
+def _matmul_of_bfloat16_numbers(inputs: Inputs) -> Iterator[Call]:
+    """Factors that bfloat16 holds: whether it is used or not, the result is that of float32."""
+    backends.set_float32_matmul_precision("medium")
+    try:
+        for m, n, k in ((37, 41, 67), (130, 64, 2100)):
+            for transpose_a, transpose_b in ((False, True), (True, False)):
+                a = inputs.integers(-128, 128, *((k, m) if transpose_a else (m, k)))
+                b = inputs.integers(-128, 128, *((n, k) if transpose_b else (k, n)))
+                left, right = wide(a).T if transpose_a else wide(a), wide(b).T if transpose_b else wide(b)
+                out = inputs.out(m, n)
+                expected = Expected(out, left @ right, 4, np.abs(left) @ np.abs(right) + 1)
+                yield Call((a, b, out, transpose_a, transpose_b, False), (expected,))
+    finally:
+        backends.set_float32_matmul_precision("highest")
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -384,7 +400,7 @@ def _layer_norm_backward(inputs: Inputs) -> Iterator[Call]:
 
 
 CHECKS: Checks = {
-    "matmul": [_matmul],
+    "matmul": [_matmul, _matmul_of_bfloat16_numbers],
     "linear_forward": [_linear_forward],
     "linear_backward_input": [_linear_backward_input],
     "linear_backward_weight": [_linear_backward_weight],
