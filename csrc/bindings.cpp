@@ -18,8 +18,8 @@ using namespace pybind11::literals;
 namespace minidl {
 namespace {
 
-// An argument that is one of an enumeration, 0 .. last; read as the whole number that Python's IntEnum is, which takes a
-// tenth of the microsecond of pybind11's own conversion.
+// An argument that is one of an enumeration, 0 .. last; read as the whole number that Python's IntEnum is, which takes
+// a tenth of the microsecond of pybind11's own conversion.
 template <typename E, E last>
 struct OneOf {
   E value{};
@@ -544,12 +544,14 @@ void bind_loss(py::module_& m) {
     };
     if constexpr (sizeof...(scalar_name) == 0)
       m.def(
-          entry.name, [body](Array x, Array target, Array loss, ReductionArgument r) { body(x, target, loss, r); }, entry.maths,
-          py::arg(x_name), "target"_a, "loss"_a, "reduction"_a);
+          entry.name, [body](Array x, Array target, Array loss, ReductionArgument r) { body(x, target, loss, r); },
+          entry.maths, py::arg(x_name), "target"_a, "loss"_a, "reduction"_a);
     else
       m.def(
           entry.name,
-          [body](Array x, Array target, Array loss, ReductionArgument r, double scalar) { body(x, target, loss, r, scalar); },
+          [body](Array x, Array target, Array loss, ReductionArgument r, double scalar) {
+            body(x, target, loss, r, scalar);
+          },
           entry.maths, py::arg(x_name), "target"_a, "loss"_a, "reduction"_a, scalar_name...);
   };
   auto define_backward = [&m](auto entry, const char* x_name, auto... scalar_name) {
