@@ -199,12 +199,8 @@ void gather_rows(Stream stream, const T* x, const int64_t* index, T* out, int64_
 template <typename T>
 void gather_rows_uint8(Stream stream, const uint8_t* x, const int64_t* index, T* out, int64_t rows, int64_t source_rows,
                        int64_t columns, double scale, double shift) {
-  // Every byte has one of 256 values: a table costs less than converting, and rounds every element alike.
-  T values[256];
-  for (int i = 0; i < 256; ++i) values[i] = (T)(scale * i + shift);
-  const T* table = values;
   gather(stream, x, index, out, rows, source_rows, columns, [=](T* to, const uint8_t* from) {
-    for (int64_t j = 0; j < columns; ++j) to[j] = table[from[j]];
+    for (int64_t j = 0; j < columns; ++j) to[j] = (T)(scale * from[j] + shift);  // in double: rounded once
   });
 }
 

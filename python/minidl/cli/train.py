@@ -16,7 +16,6 @@ from minidl import _cpu, backends, generator
 from minidl.cli.config import RunConfig
 from minidl.cli.outputs import Outputs
 from minidl.cli.plots import can_plot, plot_learning_curve
-from minidl.cli.profile import print_profile
 from minidl.cli.recipe import build_loaders, build_model, build_optimizer, build_schedule, pixel_scale
 from minidl.data import DatasetNotFoundError, ImageSet, load_images
 from minidl.io import write_atomically
@@ -104,6 +103,8 @@ def train(
     test_loss, test_accuracy = evaluate(model, loaders.test)
     seconds = time.perf_counter() - started
     if wants_profile:
+        from minidl.cli.profile import print_profile  # draws in the benchmarks
+
         x, target = next(iter(loaders.train))
         print_profile(model, training.loss, optimizer, x, target, console)
     return Outcome(config, history, test_loss, test_accuracy or 0.0, seconds, device)
