@@ -129,9 +129,9 @@ def capture(step: Callable[..., Any], *, strict: bool = True) -> CapturedStep:
 
     Learning rates, momentum, weight decay, step counts and random numbers go on from call to call. A change of mode
     (``train()``, ``eval()``) has a record of its own; a change of hooks or of other options makes the step be recorded
-    anew. What it does in Python -
-    print, count, step a scheduler - is not replayed: keep that outside. Numbers that are neither arguments nor options
-    (``0.01 * penalty``) stay what they were when the step was recorded: make one that changes an argument or a tensor.
+    anew. What it does in Python - print, count, step a scheduler - is not replayed: keep that outside. Numbers that are
+    neither arguments nor options (``0.01 * penalty``) stay what they were when the step was recorded: make one that
+    changes an argument or a tensor.
 
     Raises RuntimeError where a kernel reads, or the step returns, what NumPy computed during the step, which a replay
     would not repeat; the message names the kernel. With ``strict=False`` such a step just runs, time after time, and

@@ -1,6 +1,7 @@
 // Batch norm over outer x channels x inner and layer norm over rows x columns, forward and backward.
 #include <string.h>
 
+#include "activation_gradient.h"
 #include "bands.h"
 #include "dropout.h"
 #include "kernels.h"
@@ -316,7 +317,7 @@ struct GradientThroughRelu {
   T scale;
   template <typename Place>
   SIMD_INLINE Vec<T> operator()(Place at) const {
-    return select(at(out) > Vec<T>{}, Vec<T>(scale) * at(grad_out), Vec<T>{});
+    return relu_gradient(at(out), Vec<T>(scale) * at(grad_out));
   }
 };
 
