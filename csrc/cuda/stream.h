@@ -1,0 +1,20 @@
+// Where a CUDA kernel is queued, and the device memory that it may use for partial results.
+#pragma once
+#include <cuda_runtime_api.h>
+#include <stddef.h>
+
+namespace minidl {
+
+constexpr size_t scratch_bytes = size_t(16) << 20;
+constexpr int arrival_count = 4096;
+
+struct Stream {
+  cudaStream_t handle;
+  void* scratch;       // scratch_bytes; kernels of one stream follow each other, so each may overwrite all of it
+  unsigned* arrivals;  // arrival_count counters, zero before and after every kernel
+};
+
+// CuPy's current stream with the scratch memory that belongs to it.
+Stream current_stream();
+
+}  // namespace minidl
