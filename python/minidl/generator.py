@@ -30,7 +30,8 @@ class Generator:
         self.device = device
         self._seed = 0
         self._calls: dict[str, int] = {}  # by back end: where the count starts
-        self._states: dict[str, Any] = {}  # by back end: int64 array {seed, calls}, which take_ticket advances
+        # By back end: the int64 array {seed, calls} that take_ticket advances.
+        self._states: dict[str, tuple[Backend, Any]] = {}
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the sequence of ``seed``, a whole number in [-2^63, 2^64); negative ones count down from 2^64."""
@@ -49,7 +50,7 @@ class Generator:
 
     def get_state(self) -> dict[str, Any]:
         """Plain numbers for ``set_state``: {"seed": 7, "calls": {"cpu": 12}}. (PyTorch returns a tensor of bytes.)"""
-        return {"seed": self._seed, "calls": self._calls | {name: int(s[1]) for name, s in self._states.items()}}
+        return {"seed": self._seed, "calls": self._calls | {name: int(s[1]) for name, (_, s) in self._states.items()}}
 
     def set_state(self, state: dict[str, Any]) -> Generator:
         """Continues where ``get_state`` was called."""
@@ -60,18 +61,19 @@ class Generator:
 
     def ticket(self, backend: Backend) -> Any:
         """A new int64 array {seed, call} on the back end; every ticket is another call."""
-        state = self._states.get(backend.name)
-        if state is None:
-            state = backend.xp.asarray([_signed(self._seed), self._calls.get(backend.name, 0)], dtype=_int64)
-            self._states[backend.name] = state
+        known = self._states.get(backend.name)
+        if known is None:
+            state = backend.from_host(np.array([_signed(self._seed), self._calls.get(backend.name, 0)], _int64))
+            known = self._states[backend.name] = backend, state
+        state = known[1]
         ticket = backend.empty((2,), _int64)
         backend.kernels.take_ticket(state, ticket)
         return ticket
 
     def _start(self, seed: int, calls: dict[str, int]) -> None:
         self._seed, self._calls = seed, calls
-        for name, state in self._states.items():  # in place: a captured step goes on reading the same memory
-            state[0], state[1] = _signed(seed), calls.get(name, 0)
+        for name, (backend, state) in self._states.items():  # in place: a captured step goes on reading the same memory
+            backend.write(state, (_signed(seed), calls.get(name, 0)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         return Generator(self.device).set_state(self.get_state())
