@@ -1,27 +1,11 @@
 // What happens to the sums of a product on their way to out: accumulation, bias, activation or an activation's
 // gradient.
 #pragma once
+#include "activation.cuh"
 #include "product.cuh"
 
 namespace MINIDL_TARGET {
 namespace {
-
-template <typename T>
-__device__ T activate(Activation activation, T x) {
-  if (activation == Activation::relu) return x < 0 ? T(0) : x;  // nan stays nan
-  if (activation == Activation::sigmoid) return T(1) / (T(1) + exp(-x));
-  if (activation == Activation::tanh) return tanh(x);
-  return x;
-}
-
-// grad times the derivative where the activation gave `out`; a nan out stops relu's gradient.
-template <typename T>
-__device__ T activation_gradient(Activation activation, T out, T grad) {
-  if (activation == Activation::relu) return out > 0 ? grad : T(0);
-  if (activation == Activation::sigmoid) return grad * out * (T(1) - out);
-  if (activation == Activation::tanh) return grad * (T(1) - out * out);
-  return grad;
-}
 
 template <typename T>
 __device__ Vector<T> load_vector(const T* from, int count, bool is_vectorized) {
