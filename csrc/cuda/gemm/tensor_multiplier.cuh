@@ -95,13 +95,21 @@ struct TensorMultiplier {
     const float* stage_b = stage + Tile::m * Tile::depth;
 #pragma unroll
     for (int panel = 0; panel < Tile::slice_depth / panel_depth<float>; ++panel) {
-      Rounded a_steps[groups_m][4];
+      // Registers in the order of one instruction's operand, gathered once for all of b
+      uint32_t a_operands[groups_m][2][Rounded::instructions][4];
 #pragma unroll
-      for (int group = 0; group < groups_m; ++group) round_steps(a, stage, panel, group, a_steps[group]);
+      for (int i = 0; i < groups_m; ++i) {
+        Rounded lines[4];
+        round_steps(a, stage, panel, i, lines);
+#pragma unroll
+        for (int part = 0; part < Rounded::instructions; ++part)
+#pragma unroll
+          for (int r = 0; r < 8; ++r) a_operands[i][r / 4][part][r % 4] = lines[r / 4 * 2 + r % 2].at[part][r % 4 / 2];
+      }
 #pragma unroll
       for (int group = 0; group < groups_n; ++group) {
-        Rounded b_steps[4];
-        round_steps(b, stage_b, panel, group, b_steps);
+        Rounded b_lines[4];
+        round_steps(b, stage_b, panel, group, b_lines);
 #pragma unroll
         for (int part = 0; part < Rounded::instructions; ++part)
 #pragma unroll
@@ -109,10 +117,8 @@ struct TensorMultiplier {
 #pragma unroll
             for (int t = 0; t < 2; ++t)
 #pragma unroll
-              for (int v = 0; v < 4; ++v) {
-                const auto &upper = a_steps[i][2 * t].at[part], &lower = a_steps[i][2 * t + 1].at[part];
-                multiply_add(sum[i][t][group][v], {upper[0], lower[0], upper[1], lower[1]}, b_steps[v].at[part]);
-              }
+              for (int v = 0; v < 4; ++v)
+                multiply_add(sum[i][t][group][v], a_operands[i][t][part], b_lines[v].at[part]);
       }
     }
   }
