@@ -123,7 +123,7 @@ py::object empty_array(py::handle shape, const py::dtype& dtype) {
     if (extent < 0) throw py::value_error("empty(): extents must not be negative, got " + std::to_string(extent));
     if (__builtin_mul_overflow(bytes, (size_t)extent, &bytes)) bytes = SIZE_MAX / 2;
   }
-  auto block = std::make_unique<Block>(Block{take(bytes), bytes, nullptr});
+  std::unique_ptr<Block> block(new Block{take(bytes), bytes, nullptr});
   bytes_in_use += bytes;
   if (arena_under_way) {
     block->kept = kept_by(*arena_under_way);
