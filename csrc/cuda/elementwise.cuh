@@ -136,6 +136,7 @@ struct PackLayout {
   __device__ void locate(uint32_t pack, int64_t (&offsets)[operands]) const {
 #pragma unroll
     for (int k = 0; k < operands; ++k) offsets[k] = 0;
+#pragma unroll 1
     for (int d = dims - 1; d > 0; --d) {
       const uint32_t quotient = extents[d].quotient(pack);
       const uint32_t place = pack - quotient * extents[d].divisor;

@@ -197,7 +197,10 @@ void softplus_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, 
 template <typename T>
 struct Hardtanh {
   T min, max;
-  __device__ T operator()(T x) const { return x < min ? min : x > max ? max : x; }
+  __device__ T operator()(T x) const {
+    const T raised = x < min ? min : x;
+    return raised > max ? max : raised;
+  }
   __device__ T operator()(T x, T grad) const { return x > min && x < max ? grad : T(0); }
 };
 template <typename T>
