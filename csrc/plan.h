@@ -11,6 +11,7 @@
 
 #include "array.h"
 #include "memory_pool.h"
+#include "replayer.h"
 #include "stream.h"
 
 namespace minidl {
@@ -59,6 +60,8 @@ class Plan {
 
   // While a step runs, for every kernel call and each of its arrays.
   bool is_recording() const { return phase_ == Phase::record; }
+  bool is_used() const { return is_used_; }
+  void fail(const std::string& reason);
   void note_read(const Array& array);
   void note_write(const Array& array);
   void append(std::unique_ptr<Call> call) { calls_.push_back(std::move(call)); }
@@ -71,6 +74,7 @@ class Plan {
   enum class Phase { idle, trace, record };
   struct Range {
     uintptr_t begin, end;
+    bool is_written;
   };
   struct Moved {
     const void** where;
@@ -81,17 +85,17 @@ class Plan {
   bool determines(const Array& array);
   void take_in_new_memory();
   void hold(const Array& array);
-  void bind(const pybind11::list& inputs);
+  void bind(const pybind11::list& inputs, Stream stream);
   template <typename Body>
   void run_alone(const Body& body);
 
-  void fail(const std::string& reason);
-
   const bool is_strict_;
+  bool is_used_ = false;  // some kernel was seen
   std::string failure_;
   Phase phase_ = Phase::idle;
   bool is_replaying_ = false;  // the interpreter lock guards it
   std::vector<std::unique_ptr<Call>> calls_;
+  Replayer replayer_;
   std::vector<Range> inputs_;
   std::vector<Moved> moved_;
   // Arrays by their address: those of the first pass, so that no address is used twice, then those that the calls need.
@@ -103,11 +107,7 @@ class Plan {
 // The plan that this thread records or traces, or null.
 Plan* plan_under_way();
 
-// Throws NotFiniteError unless every element is finite, now and in every replay. For the few numbers that decide
-// whether a step may go on.
-void require_finite(const Array& x, const std::string& name);
-
-// What must be equal for a recorded step to take other inputs: shapes, strides, number types, and where they overlap.
-pybind11::bytes signature(const pybind11::list& arrays);
+// Defines the class Plan and the function signature.
+void bind_plan(pybind11::module_& m);
 
 }  // namespace minidl
