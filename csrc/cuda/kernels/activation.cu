@@ -58,7 +58,7 @@ __device__ T normal_density(T x) {
   const T bell = T(0.39894228040143267794) * ::exp(T(-0.5) * square);
   return bell == T(0) ? bell : ::fma(T(-0.5) * rounded_off, bell, bell);
 }
-ACTIVATION(gelu, times_or_zero(x, ::normcdf(x)), grad*(::normcdf(x) + times_or_zero(x, normal_density(x))))
+ACTIVATION(gelu, times_or_zero(x, T(::normcdf(x))), grad*(T(::normcdf(x)) + times_or_zero(x, normal_density(x))))
 
 // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 constexpr double twice_sqrt_2_over_pi = 2 * 0.79788456080286535588;
