@@ -1,6 +1,6 @@
 // The segments of an optimizer's group, passed to a kernel by value: which block takes which part of which segment.
 #pragma once
-#include "elementwise.cuh"
+#include "packs.cuh"
 
 namespace MINIDL_TARGET {
 namespace {
@@ -61,26 +61,6 @@ void for_segment_batches(const Segment<T>* segments, int64_t count, int64_t bloc
     queue(batch, needed > 0 ? needed : 1, done == 0);
     done += batch.count;
   } while (done < count);
-}
-
-// Like load_pack and store_pack, for an array of which only the device knows whether its packs are aligned.
-template <typename T>
-__device__ Pack<T, pack_width<T>> load_pack_if(bool is_aligned, const T* from, int64_t count) {
-  constexpr int width = pack_width<T>;
-  if (is_aligned) return load_pack<width>(from, count);
-  Pack<T, width> pack{};
-#pragma unroll
-  for (int j = 0; j < width; ++j)
-    if (j < count) pack.at[j] = from[j];
-  return pack;
-}
-
-template <typename T>
-__device__ void store_pack_if(bool is_aligned, T* to, const Pack<T, pack_width<T>>& pack, int64_t count) {
-  if (is_aligned) return store_pack(to, pack, count);
-#pragma unroll
-  for (int j = 0; j < pack_width<T>; ++j)
-    if (j < count) to[j] = pack.at[j];
 }
 
 }  // namespace

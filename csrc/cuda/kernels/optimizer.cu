@@ -180,8 +180,12 @@ struct Sgd : CountsSteps {
     }
   };
   __device__ Update update_of(const Segment<T>& segment, const double* schedule, double steps) const {
-    return {decay_of<T>(schedule, false, maximize), T(schedule[0]), T(schedule[1]),
-            steps == 1 ? T(1) : T(1 - dampening),   segment.state[0] != nullptr, nesterov};
+    return {decay_of<T>(schedule, false, maximize),
+            T(schedule[0]),
+            T(schedule[1]),
+            steps == 1 ? T(1) : T(1 - dampening),
+            segment.state[0] != nullptr,
+            nesterov};
   }
 };
 
@@ -280,8 +284,12 @@ struct Rmsprop : CountsSteps {
     }
   };
   __device__ Update update_of(const Segment<T>& segment, const double* schedule, double) const {
-    return {decay_of<T>(schedule, false, maximize), running<T>(alpha),           T(schedule[0]),
-            T(schedule[1]),                         T(eps),                      segment.state[1] != nullptr,
+    return {decay_of<T>(schedule, false, maximize),
+            running<T>(alpha),
+            T(schedule[0]),
+            T(schedule[1]),
+            T(eps),
+            segment.state[1] != nullptr,
             segment.state[2] != nullptr};
   }
 };
@@ -340,8 +348,8 @@ struct Adamax : CountsSteps {
   };
   __device__ Update update_of(const Segment<T>&, const double* schedule, double steps) const {
     const double lr = schedule[0], beta1 = schedule[1];
-    return {decay_of<T>(schedule, false, maximize), running<T>(beta1), T(beta2),
-            T(lr / bias_correction(beta1, steps)), T(eps)};
+    return {decay_of<T>(schedule, false, maximize), running<T>(beta1), T(beta2), T(lr / bias_correction(beta1, steps)),
+            T(eps)};
   }
 };
 
@@ -369,9 +377,7 @@ struct Nadam {
       x.param -= direction / (root_scale * sqrt(x.state[1]) + eps);
     }
   };
-  __device__ double mu(double beta1, double step) const {
-    return beta1 * (1 - 0.5 * pow(0.96, step * momentum_decay));
-  }
+  __device__ double mu(double beta1, double step) const { return beta1 * (1 - 0.5 * pow(0.96, step * momentum_decay)); }
   __device__ Update update_of(const Segment<T>& segment, const double* schedule, double steps) const {
     const double lr = schedule[0], beta1 = schedule[1];
     const double now = mu(beta1, steps), next = mu(beta1, steps + 1), product = *segment.counters[1] * now;
@@ -420,9 +426,12 @@ struct Radam : CountsSteps {
     const double limit = 2 / (1 - beta2) - 1, rho = limit - 2 * steps * (1 - correction) / correction;
     const bool is_rectified = rho > 5;
     double step_size = lr / bias_correction(beta1, steps);
-    if (is_rectified)
-      step_size *= sqrt(correction * (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho));
-    return {decay_of<T>(schedule, decoupled, maximize), running<T>(beta1), running<T>(beta2), T(step_size), T(eps),
+    if (is_rectified) step_size *= sqrt(correction * (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho));
+    return {decay_of<T>(schedule, decoupled, maximize),
+            running<T>(beta1),
+            running<T>(beta2),
+            T(step_size),
+            T(eps),
             is_rectified};
   }
 };
