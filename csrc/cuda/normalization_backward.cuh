@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(channel_threads)
 template <typename T, typename Walk>
 __device__ void write_all(Walk& walk, bool is_vector, const Backward<T>& b,
                           const InputGradient<T, Walk::own>& gradient) {
-  constexpr int batch = 8 / Walk::width;
+  constexpr int batch = 2;
   while (walk.left > 0) {
     Incoming<T, Walk::width> in[batch];
     Walk at = walk;
@@ -116,7 +116,7 @@ __device__ void write_all(Walk& walk, bool is_vector, const Backward<T>& b,
 template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     backward_stream_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits, unsigned* arrivals) {
-  constexpr int width = Walk::width, own = Walk::own, batch = 16 / width;
+  constexpr int width = Walk::width, own = Walk::own, batch = 4;
   const bool is_vector = layout.is_vector;
   const Walk start(layout, blockIdx.x);
   InputGradient<T, own> gradient;
@@ -191,7 +191,7 @@ template <typename T>
 __global__ void __launch_bounds__(channel_threads)
     parameter_gradient_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits, unsigned* arrivals) {
   using Walk = Columns<T>;
-  constexpr int width = Walk::width, batch = 16 / width;
+  constexpr int width = Walk::width, batch = 4;
   Walk walk(layout, blockIdx.x);
   double sums[2 * width] = {};
   while (walk.left > 0) {

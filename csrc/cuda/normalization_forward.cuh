@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(channel_threads)
 // back to d is added in double: nothing cancels.
 template <typename T, typename Walk>
 struct LaneMoments {
-  static constexpr int width = Walk::width, batch = 32 / width;
+  static constexpr int width = Walk::width, batch = 8;
   double sums[2][width] = {};
 
   __device__ void add(Walk& walk, bool is_vector, const Forward<T>& f, const T (&shift)[Walk::own]) {
@@ -211,7 +211,7 @@ __device__ Moments<T> moments_of(T shift, double sum, double squares, double cou
 
 template <typename T, typename Walk>
 __device__ void write_all(Walk& walk, bool is_vector, const Forward<T>& f, const Affine<T, Walk::own>& affine) {
-  constexpr int batch = 16 / Walk::width;
+  constexpr int batch = 4;
   while (walk.left > 0) {
     Pack<T, Walk::width> x[batch];
     Walk at = walk;

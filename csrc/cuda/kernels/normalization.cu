@@ -100,7 +100,7 @@ void launch_forward(Stream stream, const Forward<T>& f, Shape shape) {
   const bool aligned =
       is_aligned(pack_bytes, f.x, f.out, f.weight, f.bias, f.running_mean, f.running_var, f.mean, f.inv_std);
   choose_kernel<T>(
-      shape, aligned, std::integer_sequence<int, 1, 4, 16>(),
+      shape, aligned, std::integer_sequence<int, 1, 4, 8>(),
       [&](auto walk, const ChannelLayout& layout, auto packs) {
         using Walk = typename decltype(walk)::type;
         launch(stream, layout.tiles, channel_threads, forward_resident_kernel<T, Walk, packs()>, layout, f);
