@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -44,7 +45,8 @@ struct Array {
   bool is_contiguous = true;
   bool is_writeable = true;
   bool is_given = false;
-  void* owner = nullptr;  // the Python object
+  void* owner = nullptr;              // the Python object
+  std::shared_ptr<const void> keeps;  // shape and strides_bytes, where the Python object has none to point to
   // For messages: the kernel, the names of its arguments as one text, and which of them this is.
   const char* kernel = "";
   const char* argument_names = "";

@@ -4,7 +4,6 @@
 #include "python_array.h"
 #include "submit.h"
 
-#include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -376,7 +375,7 @@ void bind_matmul(py::module_& m) {
         require_shape(out, {rows, out_features});
         run(ENTRY(linear_forward), x.dtype, x, weight, bias, out, rows, in_features, out_features, activation);
       },
-      maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = Activation::none);
+      maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = m.attr("Activation").attr("none"));
   m.def(
       "linear_backward_input",
       [](Array grad_out, Array weight, Array grad_x, Array saved, ActivationArgument activation) {
@@ -392,7 +391,7 @@ void bind_matmul(py::module_& m) {
             weight[0], activation);
       },
       maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a, "saved"_a = py::none(),
-      "activation"_a = Activation::none);
+      "activation"_a = m.attr("Activation").attr("none"));
   m.def(
       "linear_backward_weight",
       [](Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {
@@ -522,7 +521,7 @@ void bind_loss(py::module_& m) {
             logits[1], ignore_index, label_smoothing, reduction);
       },
       maths::cross_entropy_forward, "logits"_a, "labels"_a, "class_weight"_a, "loss"_a, "grad_logits"_a,
-      "ignore_index"_a = -100, "label_smoothing"_a = 0.0, "reduction"_a = Reduction::mean);
+      "ignore_index"_a = -100, "label_smoothing"_a = 0.0, "reduction"_a = m.attr("Reduction").attr("mean"));
   m.def(
       "count_correct",
       [](Array logits, Array labels, Array out) {
@@ -611,7 +610,7 @@ void bind_normalization(py::module_& m) {
             inv_std, c.outer, c.channels, c.inner, momentum, eps, activation, p);
       },
       maths::batch_norm_forward_training, "x"_a, "weight"_a, "bias"_a, "running_mean"_a, "running_var"_a, "out"_a,
-      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a, "activation"_a = Activation::none, "ticket"_a = py::none(),
+      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a, "activation"_a = m.attr("Activation").attr("none"), "ticket"_a = py::none(),
       "p"_a = 0.0);
   m.def(
       "batch_norm_forward_evaluation",
@@ -907,6 +906,15 @@ void bind_roof(py::module_& m) {
       maths::triad, "a"_a, "b"_a, "out"_a, "factor"_a, "bypass_cache"_a = false);
 }
 
+// Python's own IntEnum: pybind11 knows one enumeration per C++ type, and every back end's module has this one.
+void define_enumeration(py::module_& m, const char* name, const char* doc, std::initializer_list<const char*> members) {
+  py::dict values;
+  for (const char* member : members) values[member] = py::len(values);
+  py::object kind = py::module_::import("enum").attr("IntEnum")(name, values, "module"_a = m.attr("__name__"));
+  kind.attr("__doc__") = doc;
+  m.attr(name) = kind;
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& m) {
@@ -924,17 +932,8 @@ void bind_kernels(py::module_& m) {
 #include "kernels.def"
 #undef KERNEL
   m.attr("kernel_names") = py::tuple(names);
-  py::native_enum<Activation>(m, "Activation", "enum.IntEnum", "What linear_forward applies to its result.")
-      .value("none", Activation::none)
-      .value("relu", Activation::relu)
-      .value("sigmoid", Activation::sigmoid)
-      .value("tanh", Activation::tanh)
-      .finalize();
-  py::native_enum<Reduction>(m, "Reduction", "enum.IntEnum", "How a loss is reduced.")
-      .value("none", Reduction::none)
-      .value("mean", Reduction::mean)
-      .value("sum", Reduction::sum)
-      .finalize();
+  define_enumeration(m, "Activation", "What linear_forward applies to its result.", {"none", "relu", "sigmoid", "tanh"});
+  define_enumeration(m, "Reduction", "How a loss is reduced.", {"none", "mean", "sum"});
   bind_elementwise(m);
   bind_activation(m);
   bind_matmul(m);

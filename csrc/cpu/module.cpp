@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu_targets.h"
+#include "finite_check.h"
 #include "kernels.h"
 #include "memory_pool.h"
 #include "parallel.h"
@@ -91,23 +92,7 @@ PYBIND11_MODULE(_cpu, m) {
       "set_allows_bfloat16", [](bool allows) { set_allows_bfloat16(allows && CPU_HAS_BFLOAT16); },
       "Lets float32 products round their factors to bfloat16 where the CPU multiplies those.", "allows"_a);
   m.def("empty", &empty_array, "An uninitialised array in 64-byte aligned, pooled memory.", "shape"_a, "dtype"_a);
-  py::class_<Plan>(m, "Plan", "The kernel calls of one step: traced, recorded, replayed.")
-      .def(py::init<bool>(), "is_strict"_a = true)
-      .def_property_readonly("failure", &Plan::failure, "Why the step could not be recorded; empty if it could.")
-      .def("begin_trace", &Plan::begin_trace, "Until end(), notes which memory kernel calls use.")
-      .def("begin_recording", &Plan::begin_recording, "Until end(), records kernel calls.", "inputs"_a)
-      .def("end", &Plan::end, "Ends tracing or recording.")
-      .def("replay", &Plan::replay, "Runs the recorded calls with other inputs of the same shapes and layouts.",
-           "inputs"_a)
-      .def("profile", &Plan::profile,
-           "Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.", "inputs"_a,
-           "repeats"_a)
-      .def(
-          "require_determined", [](Plan& plan, Array array) { plan.require_determined(array); },
-          "Fails unless the recorded calls determine the array's content.", "array"_a)
-      .def("__len__", &Plan::size);
-  m.def("signature", &signature, "Shapes, strides, number types and overlaps of some arrays, as one hashable value.",
-        "arrays"_a);
+  bind_plan(m);
   m.def(
       "require_finite",
       [](Array x, const std::string& name) {

@@ -1,18 +1,15 @@
 // Recording and replay of kernel calls, and the check that nothing else had a hand in what they read.
 #include "plan.h"
 
-#include <chrono>
-#include <cmath>
 #include <string>
 
-#include "parallel.h"
+#include "invoke.h"
+#include "python_array.h"
 
 namespace py = pybind11;
+using namespace pybind11::literals;
 
 namespace minidl {
-
-Array array_from_python(py::handle source);
-
 namespace {
 
 thread_local Plan* under_way = nullptr;
@@ -78,7 +75,7 @@ void Plan::begin_recording(const py::list& inputs) {
   if (under_way) throw std::runtime_error("capture: another step is being captured in this thread");
   for (py::handle input : inputs) {
     Extent extent = extent_of(array_from_python(input));
-    inputs_.push_back({extent.begin, extent.end});
+    inputs_.push_back({extent.begin, extent.end, false});
     written_.insert(extent.begin, extent.end);
   }
   arena_ = begin_arena();
@@ -150,6 +147,8 @@ void Plan::note_write(const Array& array) {
   Extent extent = extent_of(array);
   take_in_new_memory();
   (phase_ == Phase::trace ? lasting_ : written_).insert(extent.begin, extent.end);
+  for (Range& input : inputs_)
+    if (extent.begin < input.end && input.begin < extent.end) input.is_written = true;
   hold(array);
 }
 
@@ -163,16 +162,19 @@ void Plan::note_address(const void** where) {
 }
 
 // Shapes and layouts are the caller's business: it asks for the plan of the inputs' signature.
-void Plan::bind(const py::list& inputs) {
+void Plan::bind(const py::list& inputs, Stream stream) {
   if (under_way) throw std::runtime_error("capture: a replay cannot be part of another captured step");
   if (is_replaying_)
     throw std::runtime_error("capture: another thread is replaying this step; capture it once for each thread");
   if (inputs.size() != inputs_.size())
     throw std::invalid_argument("replay(): the plan takes " + std::to_string(inputs_.size()) + " inputs, got " +
                                 std::to_string(inputs.size()));
-  std::vector<uintptr_t> begins;
-  for (py::handle input : inputs) begins.push_back(extent_of(array_from_python(input)).begin);
-  for (const Moved& moved : moved_) *moved.where = (const void*)(begins[moved.input] + moved.offset);
+  std::vector<ReplayInput> placed;
+  for (size_t i = 0; i < inputs_.size(); ++i)
+    placed.push_back({extent_of(array_from_python(inputs[i])).begin, inputs_[i].end - inputs_[i].begin,
+                      inputs_[i].is_written});
+  replayer_.place(stream, placed);
+  for (const Moved& moved : moved_) *moved.where = (const void*)(placed[moved.input].begin + moved.offset);
 }
 
 // Without the interpreter lock, and so that no other thread binds or writes the same memory meanwhile.
@@ -188,51 +190,17 @@ void Plan::run_alone(const Body& body) {
 }
 
 void Plan::replay(const py::list& inputs) {
-  bind(inputs);
+  Stream stream = current_stream();
+  bind(inputs, stream);
   run_alone([&] {
-    Stream stream = current_stream();
-    for (const auto& call : calls_) call->run(stream);
+    replayer_.run(stream, [&](Stream stream) {
+      for (const auto& call : calls_) call->run(stream);
+    });
   });
 }
 
-namespace {
-
-std::string text_of(double value) { return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf"; }
-
-struct FiniteCheck : Call {
-  const void* data = nullptr;
-  DType dtype = DType::other;
-  int64_t size = 0;
-  std::string subject;
-
-  double value(int64_t i) const {
-    return dtype == DType::float32 ? static_cast<const float*>(data)[i] : static_cast<const double*>(data)[i];
-  }
-  void run(Stream) const override {
-    for (int64_t i = 0; i < size; ++i)
-      if (!std::isfinite(value(i))) throw NotFiniteError(subject + " became " + text_of(value(i)));
-  }
-};
-
-}  // namespace
-
-void require_finite(const Array& x, const std::string& name) {
-  auto check = std::make_unique<FiniteCheck>();
-  check->name = "require_finite";
-  check->dtype = x.dtype;
-  check->data = x.dtype == DType::float32 ? (const void*)x.pointer<const float>(true) : x.pointer<const double>(true);
-  check->size = x.size();
-  check->subject = name;
-  check->run({1});
-  Plan* plan = plan_under_way();
-  if (!plan) return;
-  plan->note_read(x);
-  if (!plan->is_recording()) return;
-  plan->note_address(&check->data);
-  plan->append(std::move(check));
-}
-
-py::bytes signature(const py::list& arrays) {
+// What must be equal for a recorded step to take other inputs: shapes, strides, number types, and where they overlap.
+static py::bytes signature(const py::list& arrays) {
   std::vector<int64_t> numbers;
   std::vector<Extent> extents;
   for (py::handle object : arrays) {
@@ -253,16 +221,16 @@ py::bytes signature(const py::list& arrays) {
 
 // [(kernel, ((shape, itemsize) of each array), seconds)]: the mean of some replays, each call timed by itself.
 py::list Plan::profile(const py::list& inputs, int repeats) {
-  using Clock = std::chrono::steady_clock;
-  bind(inputs);
+  Stream stream = current_stream();
+  bind(inputs, stream);
   for (const auto& call : calls_) call->seconds = 0;
   run_alone([&] {
-    Stream stream = current_stream();
+    Stopwatch stopwatch;
     for (int repeat = 0; repeat < repeats; ++repeat)
       for (const auto& call : calls_) {
-        auto begin = Clock::now();
+        stopwatch.start(stream);
         call->run(stream);
-        call->seconds += std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
+        call->seconds += stopwatch.seconds(stream) / repeats;
       }
   });
   py::list rows;
@@ -273,6 +241,27 @@ py::list Plan::profile(const py::list& inputs, int repeats) {
     rows.append(py::make_tuple(call->name, py::tuple(operands), call->seconds));
   }
   return rows;
+}
+
+void bind_plan(py::module_& m) {
+  // Local to the module: the module of another back end has a class of the same name.
+  py::class_<Plan>(m, "Plan", py::module_local(), "The kernel calls of one step: traced, recorded, replayed.")
+      .def(py::init<bool>(), "is_strict"_a = true)
+      .def_property_readonly("failure", &Plan::failure, "Why the step could not be recorded; empty if it could.")
+      .def("begin_trace", &Plan::begin_trace, "Until end(), notes which memory kernel calls use.")
+      .def("begin_recording", &Plan::begin_recording, "Until end(), records kernel calls.", "inputs"_a)
+      .def("end", &Plan::end, "Ends tracing or recording.")
+      .def("replay", &Plan::replay, "Runs the recorded calls with other inputs of the same shapes and layouts.",
+           "inputs"_a)
+      .def("profile", &Plan::profile,
+           "Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.", "inputs"_a,
+           "repeats"_a)
+      .def(
+          "require_determined", [](Plan& plan, Array array) { plan.require_determined(array); },
+          "Fails unless the recorded calls determine the array's content.", "array"_a)
+      .def("__len__", &Plan::size);
+  m.def("signature", &signature, "Shapes, strides, number types and overlaps of some arrays, as one hashable value.",
+        "arrays"_a);
 }
 
 }  // namespace minidl

@@ -11,6 +11,7 @@
 
 #include "array.h"
 #include "memory_pool.h"
+#include "replayer.h"
 #include "stream.h"
 
 namespace minidl {
@@ -71,6 +72,7 @@ class Plan {
   enum class Phase { idle, trace, record };
   struct Range {
     uintptr_t begin, end;
+    bool is_written;
   };
   struct Moved {
     const void** where;
@@ -81,7 +83,7 @@ class Plan {
   bool determines(const Array& array);
   void take_in_new_memory();
   void hold(const Array& array);
-  void bind(const pybind11::list& inputs);
+  void bind(const pybind11::list& inputs, Stream stream);
   template <typename Body>
   void run_alone(const Body& body);
 
@@ -92,6 +94,7 @@ class Plan {
   Phase phase_ = Phase::idle;
   bool is_replaying_ = false;  // the interpreter lock guards it
   std::vector<std::unique_ptr<Call>> calls_;
+  Replayer replayer_;
   std::vector<Range> inputs_;
   std::vector<Moved> moved_;
   // Arrays by their address: those of the first pass, so that no address is used twice, then those that the calls need.
@@ -103,11 +106,7 @@ class Plan {
 // The plan that this thread records or traces, or null.
 Plan* plan_under_way();
 
-// Throws NotFiniteError unless every element is finite, now and in every replay. For the few numbers that decide
-// whether a step may go on.
-void require_finite(const Array& x, const std::string& name);
-
-// What must be equal for a recorded step to take other inputs: shapes, strides, number types, and where they overlap.
-pybind11::bytes signature(const pybind11::list& arrays);
+// Defines the class Plan and the function signature.
+void bind_plan(pybind11::module_& m);
 
 }  // namespace minidl

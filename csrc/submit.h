@@ -1,5 +1,5 @@
-// The one place where work starts on the CPU: runs the kernel without the interpreter lock, and records it where a
-// step is being captured.
+// The one place where work starts, on every back end: starts the kernel without the interpreter lock, and records it
+// where a step is being captured.
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -7,8 +7,8 @@
 #include <tuple>
 
 #include "array.h"
+#include "invoke.h"
 #include "kernels.h"
-#include "parallel.h"
 #include "plan.h"
 
 namespace minidl {
@@ -35,7 +35,7 @@ struct KernelCall : Call {
   std::shared_ptr<void> segments;  // of an optimizer's step
 
   void run(Stream stream) const override {
-    std::apply([&](Parameters... p) { kernel(stream, p...); }, parameters);
+    invoke(name, [&] { std::apply([&](Parameters... p) { kernel(stream, p...); }, parameters); });
   }
 };
 
@@ -98,7 +98,7 @@ void submit(const char* name, void (*kernel)(Stream, Parameters...), const Argum
   if (Plan* plan = plan_under_way()) record(*plan, name, kernel, parameters, arguments...);
   Stream stream = current_stream();
   pybind11::gil_scoped_release unlocked;
-  std::apply([&](Parameters... p) { kernel(stream, p...); }, parameters);
+  invoke(name, [&] { std::apply([&](Parameters... p) { kernel(stream, p...); }, parameters); });
 }
 
 }  // namespace minidl
