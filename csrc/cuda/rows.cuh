@@ -88,15 +88,15 @@ struct Row {
   static constexpr bool is_held = Shape::is_held;
   using Piece = Batch<T, Shape::width, Shape::packs, Shape::stride, inputs>;
   const T* x[inputs];
-  int64_t columns;
+  int64_t offset, columns;
   int lane;
   Piece held;
 
-  // The row begins at rows[input] + offset.
-  __device__ Row(const T* const (&rows)[inputs], int64_t offset, int64_t columns)
-      : columns(columns), lane(threadIdx.x % lanes) {
+  // The columns from offset on of each array.
+  __device__ Row(const T* const (&arrays)[inputs], int64_t offset, int64_t columns)
+      : offset(offset), columns(columns), lane(threadIdx.x % lanes) {
 #pragma unroll
-    for (int input = 0; input < inputs; ++input) x[input] = rows[input] + offset;
+    for (int input = 0; input < inputs; ++input) x[input] = arrays[input] + offset;
     if constexpr (is_held) held.read(x, lane * Shape::width, columns);
   }
 
@@ -137,10 +137,10 @@ struct Row {
     return group_reduce<lanes>(total + part, Sum{});
   }
 
-  // out[column] = value(column, x...)
+  // out[offset + column] = value(column, x...)
   template <typename Value>
   __device__ void write(T* out, const Value& value) const {
-    each([&](const auto& batch) { batch.write(out, value); });
+    each([&](const auto& batch) { batch.write(out + offset, value); });
   }
 };
 
