@@ -90,11 +90,10 @@ __device__ inline bool arrives_last(unsigned* counter, unsigned total) {
   return result;
 }
 
-// Sums value over all threads of all blocks of a one-dimensional grid. True in all threads of one block, the last to
-// arrive, where value is then the sum; parts = room for one value per block.
+// Sums the blocks' values over a one-dimensional grid, in a fixed order; every thread brings its block's value. True in
+// all threads of the last block to arrive, where value is then the sum; parts = room for one value per block.
 template <int threads, typename T>
 __device__ bool grid_sum(T& value, T* parts, unsigned* counter) {
-  value = group_reduce<threads>(value, Sum{});
   if (gridDim.x == 1) return true;
   if (threadIdx.x == 0) parts[blockIdx.x] = value;
   if (!arrives_last(counter, gridDim.x)) return false;
