@@ -3,6 +3,8 @@
 #pragma once
 #include <math.h>
 
+#include <type_traits>
+
 #include "elementwise.cuh"
 #include "reduce.cuh"
 
@@ -15,6 +17,7 @@ template <int lanes_, int width_, int packs_, bool is_held_>
 struct RowShape {
   static constexpr int lanes = lanes_, width = width_, packs = packs_, stride = lanes * width;
   static constexpr bool is_held = is_held_;
+  using Index = std::conditional_t<is_held, int, int64_t>;  // of a column
 };
 
 // 64 bytes of each input in flight per thread.
@@ -31,17 +34,17 @@ __device__ auto sum_tree(const Term& term) {
 }
 
 // What one thread reads of a row at a time. Item k is lane k % width of pack k / width; the first `count` packs exist.
-template <typename T, int width_, int packs, int stride, int inputs>
+template <typename T, typename Index, int width_, int packs, int stride, int inputs>
 struct Batch {
   static constexpr int width = width_, items = packs * width;
   Pack<T, width> x[inputs][packs];
-  int64_t column;
+  Index column;
   int count;
 
-  // The packs at column, column + stride, ... below end.
-  __device__ void read(const T* const (&rows)[inputs], int64_t begin, int64_t end) {
+  // The packs at begin, begin + stride, ... below end.
+  __device__ void read(const T* const (&rows)[inputs], Index begin, Index end) {
     column = begin;
-    const int64_t wanted = end <= begin ? 0 : (end - begin + stride - 1) / stride;
+    const Index wanted = end <= begin ? 0 : (end - begin + stride - 1) / stride;
     count = wanted < packs ? (int)wanted : packs;
 #pragma unroll
     for (int input = 0; input < inputs; ++input)
@@ -51,7 +54,7 @@ struct Batch {
                                 : Pack<T, width>{};
   }
   __device__ int valid_items() const { return count * width; }
-  __device__ int64_t column_of(int item) const { return column + item / width * stride + item % width; }
+  __device__ Index column_of(int item) const { return column + item / width * stride + item % width; }
   __device__ T item(int k, int input = 0) const { return x[input][k / width].at[k % width]; }
   // function(column, first input, second input, ...) of item k
   template <typename Function>
@@ -86,18 +89,20 @@ template <typename T, typename Shape, int inputs = 1>
 struct Row {
   static constexpr int lanes = Shape::lanes;
   static constexpr bool is_held = Shape::is_held;
-  using Piece = Batch<T, Shape::width, Shape::packs, Shape::stride, inputs>;
+  using Index = typename Shape::Index;
+  using Piece = Batch<T, Index, Shape::width, Shape::packs, Shape::stride, inputs>;
   const T* x[inputs];
-  int64_t offset, columns;
+  int64_t offset;
+  Index columns;
   int lane;
   Piece held;
 
   // The columns from offset on of each array.
   __device__ Row(const T* const (&arrays)[inputs], int64_t offset, int64_t columns)
-      : offset(offset), columns(columns), lane(threadIdx.x % lanes) {
+      : offset(offset), columns((Index)columns), lane(threadIdx.x % lanes) {
 #pragma unroll
     for (int input = 0; input < inputs; ++input) x[input] = arrays[input] + offset;
-    if constexpr (is_held) held.read(x, lane * Shape::width, columns);
+    if constexpr (is_held) held.read(x, lane * Shape::width, this->columns);
   }
 
   // body(batch) for each part of the row that belongs to this thread. Only a streamed row may end within a pack.
@@ -114,7 +119,7 @@ struct Row {
       }
       if constexpr (Shape::width > 1)
         if (whole + lane < columns) {
-          Batch<T, 1, 1, 1, inputs> rest;
+          Batch<T, Index, 1, 1, 1, inputs> rest;
           rest.read(x, whole + lane, whole + lane + 1);
           body(rest);
         }

@@ -27,7 +27,7 @@ constexpr int count_threads = Shape::lanes > 32 ? Shape::lanes : Shape::lanes > 
 
 // out[0] = number of rows whose first largest logit, or first nan, stands at the label; logits is rows x classes
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(count_threads<Shape>)
+__global__ void __launch_bounds__(count_threads<Shape>, 1)
     count_correct_kernel(const T* logits, const int64_t* labels, int64_t* out, int64_t rows, int64_t classes,
                          int64_t* parts, unsigned* arrivals) {
   constexpr int threads = count_threads<Shape>, rows_of_block = threads / Shape::lanes;

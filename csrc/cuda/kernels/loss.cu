@@ -54,7 +54,8 @@ struct CrossEntropy {
   }
 };
 
-// 512 threads classify a batch of 128 rows of up to 16 classes in one block, which then waits for no other.
+// 512 threads classify a batch of 128 rows of up to 16 classes in one block, which then waits for no other. The 1 in the
+// launch bounds keeps ptxas from spilling a register to fit one block more.
 template <typename Shape>
 constexpr int cross_entropy_threads = Shape::lanes > 32 ? Shape::lanes : Shape::lanes > 8 ? 256 : 512;
 
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(weight_threads)
 // loss = reduced -log softmax(logits)[label] * weight[label]; grad_logits, rows x classes, its gradient.
 // label_weight: where the sum of the rows' weights stands, or null for each block to add them up.
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(cross_entropy_threads<Shape>)
+__global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
     cross_entropy_kernel(CrossEntropy<T> of, const double* label_weight, double* parts, unsigned* arrivals) {
   constexpr int threads = cross_entropy_threads<Shape>, rows_of_block = threads / Shape::lanes;
   const int64_t step = gridDim.x * (int64_t)rows_of_block;

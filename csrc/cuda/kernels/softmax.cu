@@ -113,12 +113,13 @@ struct Inputs {
   const T* arrays[inputs];
 };
 
-// 128 threads: a batch of 128 rows of 256 columns has 32 blocks.
+// 128 threads: a batch of 128 rows of 256 columns has 32 blocks. The 1 in the launch bounds keeps ptxas from spilling a
+// register to fit one block more.
 template <typename Shape>
 constexpr int row_kernel_threads = Shape::lanes > 128 ? Shape::lanes : 128;
 
 template <typename T, typename Shape, typename Operation>
-__global__ void __launch_bounds__(row_kernel_threads<Shape>)
+__global__ void __launch_bounds__(row_kernel_threads<Shape>, 1)
     row_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, T* out, int64_t rows, int64_t columns) {
   const int64_t wanted = (blockIdx.x * (int64_t)row_kernel_threads<Shape> + threadIdx.x) / Shape::lanes;
   const bool exists = wanted < rows;
@@ -137,7 +138,7 @@ __device__ Row<T, Shape, inputs> piece_of_row(const T* const (&arrays)[inputs], 
 
 // parts[row, piece] = the statistic of that piece
 template <typename T, typename Shape, typename Operation>
-__global__ void __launch_bounds__(Shape::lanes)
+__global__ void __launch_bounds__(Shape::lanes, 1)
     piece_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, int64_t columns, int64_t piece,
                  typename Operation::Statistic* parts) {
   const auto row = piece_of_row<T, Shape>(inputs.arrays, columns, piece);
@@ -147,7 +148,7 @@ __global__ void __launch_bounds__(Shape::lanes)
 
 // Merges the parts of a row and writes a piece of it.
 template <typename T, typename Shape, typename Operation>
-__global__ void __launch_bounds__(Shape::lanes)
+__global__ void __launch_bounds__(Shape::lanes, 1)
     write_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, T* out, int64_t columns, int64_t piece,
                  const typename Operation::Statistic* parts, int count) {
   const auto row = piece_of_row<T, Shape>(inputs.arrays, columns, piece);
