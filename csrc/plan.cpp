@@ -129,6 +129,7 @@ void Plan::require_determined(const Array& array) {
 }
 
 void Plan::note_read(const Array& array) {
+  is_used_ = true;
   if (!array.is_given) return;
   if (phase_ == Phase::trace) {
     Extent extent = extent_of(array);
@@ -143,6 +144,7 @@ void Plan::note_read(const Array& array) {
 }
 
 void Plan::note_write(const Array& array) {
+  is_used_ = true;
   if (!array.is_given) return;
   Extent extent = extent_of(array);
   take_in_new_memory();
@@ -248,6 +250,8 @@ void bind_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan", py::module_local(), "The kernel calls of one step: traced, recorded, replayed.")
       .def(py::init<bool>(), "is_strict"_a = true)
       .def_property_readonly("failure", &Plan::failure, "Why the step could not be recorded; empty if it could.")
+      .def_property_readonly("is_used", &Plan::is_used, "Whether a kernel call was seen.")
+      .def("fail", &Plan::fail, "Says that the step cannot be recorded, and why.", "reason"_a)
       .def("begin_trace", &Plan::begin_trace, "Until end(), notes which memory kernel calls use.")
       .def("begin_recording", &Plan::begin_recording, "Until end(), records kernel calls.", "inputs"_a)
       .def("end", &Plan::end, "Ends tracing or recording.")

@@ -60,6 +60,8 @@ class Plan {
 
   // While a step runs, for every kernel call and each of its arrays.
   bool is_recording() const { return phase_ == Phase::record; }
+  bool is_used() const { return is_used_; }
+  void fail(const std::string& reason);
   void note_read(const Array& array);
   void note_write(const Array& array);
   void append(std::unique_ptr<Call> call) { calls_.push_back(std::move(call)); }
@@ -87,9 +89,8 @@ class Plan {
   template <typename Body>
   void run_alone(const Body& body);
 
-  void fail(const std::string& reason);
-
   const bool is_strict_;
+  bool is_used_ = false;  // some kernel was seen
   std::string failure_;
   Phase phase_ = Phase::idle;
   bool is_replaying_ = false;  // the interpreter lock guards it

@@ -1,14 +1,15 @@
-"""The fixture `backend` - each CPU instruction set in turn - and a clean state around every test."""
+"""The fixtures `backend` - each CPU instruction set, CUDA on the host, CUDA on a GPU - and `cuda`; a clean state."""
 
 from collections.abc import Iterator
 
 import pytest
 
 import minidl
+import device_arrays
 from minidl import _cpu, backends
 from requirements import missing
 
-BACKENDS = ["cpu:baseline", "cpu:avx2", "cpu:avx512"]
+BACKENDS = ["cpu:baseline", "cpu:avx2", "cpu:avx512", "cuda:emulated", "cuda:gpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +25,22 @@ def clean_state() -> Iterator[None]:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> backends.Backend:
-    """A loaded back end; `cpu:avx2` is the CPU with that instruction set forced."""
-    name, isa = request.param.split(":")
-    if isa not in _cpu.available_isas():
-        missing(isa, f"{isa} is not available on this machine, which has {', '.join(_cpu.available_isas())}")
-    _cpu.set_isa(isa)
-    return backends.load(name)
+    """A back end of NumPy arrays; `cpu:avx2` is the CPU with that instruction set forced, `cuda:gpu` copies."""
+    device, target = request.param.split(":")
+    if device == "cuda":
+        return device_arrays.on_host_arrays(target)
+    if target not in _cpu.available_isas():
+        missing(target, f"{target} is not available on this machine, which has {', '.join(_cpu.available_isas())}")
+    _cpu.set_isa(target)
+    return backends.load(device)
+
+
+@pytest.fixture(params=["emulated", "gpu"])
+def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> backends.Backend:
+    """The back end of device "cuda" as programs meet it, on a GPU or with stand-ins for CuPy and the GPU."""
+    if request.param == "gpu":
+        device_arrays.gpu_module()
+        return backends.load("cuda")
+    kernels = device_arrays.CheckingKernels(device_arrays.emulated_module())
+    monkeypatch.setattr(backends, "cuda", backends.CudaBackend("cuda", device_arrays.xp, kernels))
+    return backends.load("cuda")

@@ -19,14 +19,14 @@ namespace {
 
 // Looked up once; never freed, because the interpreter may be gone when static objects end.
 struct CuPy {
-  py::object ndarray, stream_pointer, out_of_memory, new_pool, default_pool;
+  py::object ndarray, current_stream, out_of_memory, new_pool, default_pool;
   py::str data{"data"}, ptr{"ptr"}, device_id{"device_id"}, shape{"shape"}, strides{"strides"}, dtype{"dtype"},
       flags{"flags"}, c_contiguous{"c_contiguous"};
 
   CuPy() {
     py::module_ cupy = py::module_::import("cupy"), cuda = py::module_::import("cupy.cuda");
     ndarray = cupy.attr("ndarray");
-    stream_pointer = py::module_::import("cupy_backends.cuda.stream").attr("get_current_stream_ptr");
+    current_stream = cuda.attr("get_current_stream");
     out_of_memory = cuda.attr("memory").attr("OutOfMemoryError");
     new_pool = cuda.attr("MemoryPool");
     default_pool = cupy.attr("get_default_memory_pool")();
@@ -115,7 +115,9 @@ Array array_from_python(py::handle source) {
   return array;
 }
 
-cudaStream_t current_stream_handle() { return (cudaStream_t)cupy().stream_pointer().cast<uintptr_t>(); }
+cudaStream_t current_stream_handle() {
+  return (cudaStream_t)cupy().current_stream().attr(cupy().ptr).cast<uintptr_t>();
+}
 
 py::object empty_array(py::handle shape, const py::dtype& dtype) {
   const CuPy& names = cupy();

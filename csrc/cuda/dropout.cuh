@@ -22,15 +22,12 @@ struct DropoutFactors {
   DropoutFactors(const int64_t* ticket, double p)
       : ticket(ticket), kept(kept_values(p)), scale(kept > 0 ? T(65536.0 / kept) : T(0)) {}
 
-  // The factors of a Philox block, for the elements first_element(block) + 16 k: the cheapest way, where a thread can
-  // choose its elements.
+  // The factors of a Philox block, for the elements first_element<per_block>(block) + 16 k: the cheapest way, where a
+  // thread can choose its elements.
   __device__ void of_block(int64_t block, T (&factors)[per_block]) const {
     const PhiloxBlock random = philox(ticket, block);
 #pragma unroll
     for (int k = 0; k < per_block; ++k) factors[k] = of_half(random, k);
-  }
-  __device__ static int64_t first_element(int64_t block) {
-    return block / group_blocks * (group_blocks * per_block) + block % group_blocks;
   }
 
   // The factor of any element, for a Philox block of its own.

@@ -61,8 +61,8 @@ __device__ Pack<To, width> convert_pack(const Pack<From, width>& from) {
 }
 
 // f of one pack per input, element by element.
-template <typename T, int width, typename F, size_t... input>
-__device__ Pack<T, width> map_packs(F f, const Pack<T, width>* inputs, std::index_sequence<input...>) {
+template <typename T, typename Input, int width, typename F, size_t... input>
+__device__ Pack<T, width> map_packs(F f, const Pack<Input, width>* inputs, std::index_sequence<input...>) {
   Pack<T, width> out;
 #pragma unroll
   for (int j = 0; j < width; ++j) out.at[j] = f(inputs[input].at[j]...);
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(map_threads) map_kernel(T* out, int64_t size, 
 #pragma unroll
   for (int k = 0; k < packs; ++k) {
     const int64_t i = first + k * step;
-    store_pack(out + i, map_packs(f, loaded[k], std::index_sequence_for<Inputs...>()), size - i);
+    store_pack(out + i, map_packs<T>(f, loaded[k], std::index_sequence_for<Inputs...>()), size - i);
   }
 }
 
@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(map_threads)
 #pragma unroll
   for (int k = 0; k < packs; ++k) {
     const int64_t i = (int64_t)(first + k * map_threads) * width;
-    store_pack(out + i, map_packs(f, loaded[k], std::index_sequence_for<Inputs...>()), size - i);
+    store_pack(out + i, map_packs<T>(f, loaded[k], std::index_sequence_for<Inputs...>()), size - i);
   }
 }
 

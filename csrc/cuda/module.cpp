@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -30,12 +31,25 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// The driver's answer as text; empty when a GPU can be used.
+// Oldest GPU that the machine code is made for.
+constexpr int oldest_capability = 75;
+
+// What is missing and what to do about it; empty when a GPU can be used.
 std::string why_unusable() {
-  int devices = 0;
+  int devices = 0, major = 0, minor = 0;
   cudaError_t error = cudaGetDeviceCount(&devices);
-  if (error != cudaSuccess) return cudaGetErrorString(error);
-  return devices > 0 ? "" : "the driver reports no GPU";
+  if (error == cudaErrorInsufficientDriver)
+    return "there is no NVIDIA driver, or one too old for CUDA " + version_text(CUDART_VERSION) +
+           "; install a newer one";
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && devices == 0))
+    return "the NVIDIA driver finds no GPU (CUDA_VISIBLE_DEVICES may hide it)";
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
+  if (error != cudaSuccess) return std::string("the NVIDIA driver answers: ") + cudaGetErrorString(error);
+  if (10 * major + minor < oldest_capability)
+    return "the GPU has compute capability " + std::to_string(major) + "." + std::to_string(minor) +
+           ", and minidl needs 7.5";
+  return "";
 }
 
 std::vector<std::string> device_names() {
@@ -47,6 +61,19 @@ std::vector<std::string> device_names() {
     if (cudaGetDeviceProperties(&properties, i) == cudaSuccess) names.push_back(properties.name);
   }
   return names;
+}
+
+std::pair<int, int> capability(int device) {
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+  return {major, minor};
+}
+
+std::pair<size_t, size_t> memory_bytes() {
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return {free, total};
 }
 
 // Waits until all that was queued has run; an error of a kernel shows here at the latest.
@@ -78,6 +105,8 @@ PYBIND11_MODULE(MINIDL_MODULE, m) {
   m.attr("toolkit") = version_text(CUDART_VERSION);
   m.def("why_unusable", &why_unusable, "Why no GPU can be used, in the driver's words; empty when one can.");
   m.def("device_names", &device_names, "The GPUs of this machine.");
+  m.def("capability", &capability, "The GPU's compute capability: {major, minor}.", "device"_a);
+  m.def("memory_bytes", &memory_bytes, "Bytes of the GPU's memory: {free, total}.");
   m.def("synchronize", &synchronize, "Waits until all that was queued has run.");
   m.def("empty", &empty_array, "An uninitialised array in pooled device memory.", "shape"_a, "dtype"_a);
   m.def("pooled_bytes", &pooled_bytes, "Bytes held by the pool: {in use, idle}.");

@@ -1,5 +1,6 @@
 // Philox 4x32-10 (Salmon et al. 2011): random words as a function of a key and a counter, in the order of kernels.def.
 #pragma once
+#include "kernels.h"
 #include "launch.cuh"
 
 namespace MINIDL_TARGET {
@@ -29,6 +30,17 @@ __device__ inline PhiloxBlock philox(const int64_t* ticket, int64_t block) {
     key_high += 0xBB67AE85u;
   }
   return {counter[0], counter[1], counter[2], counter[3]};
+}
+
+// Where a draw gives per_block elements a block, those of a block lie 16 apart from this one on.
+template <int per_block>
+__device__ int64_t first_element(int64_t block) {
+  return block / group_blocks * (group_blocks * per_block) + block % group_blocks;
+}
+
+// Whole groups, so that threads may take neighbouring blocks.
+constexpr int64_t blocks_for(int64_t size, int per_block) {
+  return divide_up(size, group_blocks * per_block) * group_blocks;
 }
 
 // 64 bits of a block: its words 0 and 1 (pair 0), or 2 and 3 (pair 1).

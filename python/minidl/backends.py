@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +30,21 @@ class Backend:
         }
         self.device = device(name)
 
+    def from_host(self, array: Any) -> Any:
+        """A NumPy array as an array of this back end; on the CPU the same one."""
+        return array
+
+    def to_host(self, array: Any) -> Any:
+        """An array of this back end as a NumPy array; on the CPU the same one."""
+        return array
+
+    def write(self, array: Any, values: Sequence[float]) -> None:
+        """Replaces the elements of a small array, behind the work that has been started."""
+        array[...] = values
+
+    def synchronize(self) -> None:
+        """Waits until all work that has been started is done."""
+
     def contiguous(self, array: Any) -> Any:
         """The array itself if it is C-contiguous, else a copy that is."""
         if array.flags.c_contiguous:
@@ -40,6 +57,27 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})"
+
+    def __reduce__(self) -> Any:
+        return load, (self.name,)  # copies and pickles are the one back end of the process
+
+
+class CudaBackend(Backend):
+    """Arrays in the memory of a GPU: what crosses over to the host is copied."""
+
+    def from_host(self, array: Any) -> Any:
+        out = self.empty(array.shape, array.dtype)
+        out.set(np.ascontiguousarray(array).reshape(array.shape))
+        return out
+
+    def to_host(self, array: Any) -> Any:
+        return array.get()
+
+    def write(self, array: Any, values: Sequence[float]) -> None:
+        array.set(np.array(values, array.dtype).reshape(array.shape))
+
+    def synchronize(self) -> None:
+        self.kernels.synchronize()
 
 
 def _configure_from_environment() -> None:
@@ -60,6 +98,19 @@ def _configure_from_environment() -> None:
 
 _configure_from_environment()
 cpu = Backend("cpu", np, _cpu)
+cuda: Backend | None = None  # once it has been loaded
+
+
+def loaded() -> list[Backend]:
+    """The back ends that tensors may live on so far."""
+    return [cpu] if cuda is None else [cpu, cuda]
+
+
+def owner(data: Any) -> Backend | None:
+    """The back end whose array ``data`` is, or None for anything else."""
+    if type(data).__module__.partition(".")[0] == "cupy":
+        load("cuda")
+    return next((backend for backend in reversed(loaded()) if isinstance(data, backend.xp.ndarray)), None)
 
 
 def load(wanted: str | device | Backend | None) -> Backend:
@@ -68,14 +119,27 @@ def load(wanted: str | device | Backend | None) -> Backend:
         return cpu
     if isinstance(wanted, Backend):
         return wanted
-    name = wanted.type if isinstance(wanted, device) else device(wanted).type
-    if name == "cpu":
+    where = wanted if isinstance(wanted, device) else device(wanted)
+    if where.type == "cpu":
         return cpu
-    raise ImportError(f"device '{wanted}' cannot be used: {why_no_cuda()}; devices that exist: cpu")
+    if where.index:
+        raise ValueError(f"device '{where}': minidl uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={where.index} makes it that")
+    return cuda or _load_cuda()
+
+
+def _load_cuda() -> Backend:
+    global cuda
+    reason = why_no_cuda()
+    if reason:
+        raise ImportError(f"device 'cuda' cannot be used: {reason}; devices that exist: cpu")
+    cuda = CudaBackend("cuda", importlib.import_module("cupy"), cuda_module())
+    return cuda
 
 
 def cuda_module() -> Any:
     """The CUDA module, or None where this build has none."""
+    if cuda is not None:
+        return cuda.kernels
     try:
         return importlib.import_module("minidl._cuda")
     except ImportError:
@@ -83,13 +147,16 @@ def cuda_module() -> Any:
 
 
 def why_no_cuda() -> str:
-    """What is missing for device "cuda": the build, its kernels, the driver or a GPU. Empty when nothing is."""
+    """What is missing for device "cuda" - the build, a driver, a GPU or CuPy - and what to do; empty when nothing is."""
+    if cuda is not None:
+        return ""
     module = cuda_module()
     if module is None:
-        return "this build of minidl has no CUDA module (it was built without nvcc)"
-    if not module.kernel_names:
-        return "this version of minidl has no CUDA kernels"
-    return str(module.why_unusable())
+        return "this build of minidl has no CUDA module; build it where the CUDA toolkit (nvcc) is installed"
+    reason = str(module.why_unusable())
+    if not reason and importlib.util.find_spec("cupy") is None:
+        return "CuPy, which holds the arrays on the GPU, is not installed: pip install cupy-cuda13x"
+    return reason
 
 
 # As in PyTorch. A product of float32 matrices may do with less than float32 where the name is "medium".

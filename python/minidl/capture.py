@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from minidl import autograd, backends, changes
@@ -18,9 +19,11 @@ CallProfile = tuple[str, tuple[tuple[tuple[int, ...], int], ...], float]
 class Record:
     """The plan of one signature: its kernel calls, what the step returned and the gradients that it left behind."""
 
-    def __init__(self, key: tuple[Any, ...], is_strict: bool) -> None:
+    def __init__(self, key: tuple[Any, ...], is_strict: bool, backend: backends.Backend) -> None:
         self.key = key
-        self.plan = backends.cpu.kernels.Plan(is_strict)
+        self.is_strict = is_strict
+        self.backend = backend  # of the inputs; then that of the kernels
+        self.plan = backend.kernels.Plan(is_strict)
         self.version = changes.version()
         self.result: Any = None
         self.leaves = changes.Leaves()
@@ -37,24 +40,51 @@ class Record:
         self.has_failed = True
         is_second, self.has_run = self.has_run, True
         leaves = changes.Leaves()
-        if is_second:
-            self.plan.begin_recording(inputs)
-        else:
-            self.plan.begin_trace()
         try:
-            with changes.watched_by(leaves):
+            with self._recorded(inputs) if is_second else self._traced(inputs), changes.watched_by(leaves):
                 self.result = _without_history(step(*args))
         except RuntimeError as error:
             raise _with_op(error) from None
-        finally:
-            self.plan.end()
         if is_second:
             for tensor in _tensors_in(self.result):
+                if tensor.backend is not self.backend:
+                    raise RuntimeError(f"capture: a step on {self.backend.device} returns a tensor on {tensor.device}")
                 self.plan.require_determined(tensor.array)
             leaves.finish()
             self.leaves, self.is_complete = leaves, not self.plan.failure
         self.has_failed = False
         return self.result
+
+    @contextmanager
+    def _traced(self, inputs: list[Any]) -> Iterator[None]:
+        """Inside it, plans of all devices note what kernels do; the one that has something to note is kept."""
+        plans = [(self.backend, self.plan)]
+        plans += [(b, b.kernels.Plan(self.is_strict)) for b in backends.loaded() if b is not self.backend]
+        for _, plan in plans:
+            plan.begin_trace()
+        try:
+            yield
+        finally:
+            for _, plan in plans:
+                plan.end()
+        used = [(backend, plan) for backend, plan in plans if plan.is_used]
+        if len(used) == 1 and not inputs:
+            self.backend, self.plan = used[0]
+        elif any(backend is not self.backend for backend, _ in used):
+            where = " and on ".join(str(backend.device) for backend, _ in used)
+            self.plan.fail(
+                f"capture: the step computes on {where} with arguments on {self.backend.device}; a replay takes place "
+                "on one device: move tensors before the step"
+            )
+
+    @contextmanager
+    def _recorded(self, inputs: list[Any]) -> Iterator[None]:
+        """Inside it, the plan records kernel calls."""
+        self.plan.begin_recording(inputs)
+        try:
+            yield
+        finally:
+            self.plan.end()
 
     def _replay(self, step: Callable[..., Any], args: tuple[Any, ...], inputs: list[Any]) -> Any:
         if not self.leaves.are_as_before():
@@ -99,12 +129,16 @@ class CapturedStep:
         signature: list[Any] = [autograd.is_grad_enabled(), changes.modes()]
         _describe(args, tensors, signature)
         inputs = [tensor.array for tensor in tensors]
-        key = (backends.cpu.kernels.signature(inputs), *signature)
+        on = {tensor.backend for tensor in tensors} or {backends.cpu}
+        if len(on) > 1:
+            raise TypeError("capture: the tensors given to a step must be on one device, got some on a GPU, some not")
+        backend = on.pop()
+        key = (backend.name, backend.kernels.signature(inputs), *signature)
         record = self.records.get(key)
         if record is None or record.version != changes.version():
             if record is None and len(self.records) >= MAX_RECORDS:
                 return None, inputs
-            record = self.records[key] = Record(key, self.strict)
+            record = self.records[key] = Record(key, self.strict, backend)
         return record, inputs
 
     def __call__(self, *args: Any) -> Any:
@@ -135,7 +169,8 @@ def capture(step: Callable[..., Any], *, strict: bool = True) -> CapturedStep:
 
     Raises RuntimeError where a kernel reads, or the step returns, what NumPy computed during the step, which a replay
     would not repeat; the message names the kernel. With ``strict=False`` such a step just runs, time after time, and
-    ``failure`` of the result says why. TypeError for an argument that has no hash.
+    ``failure`` of the result says why. TypeError for an argument that has no hash, and for tensors on more than
+    one device.
 
     >>> import minidl
     >>> from minidl import nn, optim

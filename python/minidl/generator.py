@@ -16,8 +16,9 @@ class Generator:
     """A reproducible source of random numbers (Philox 4x32-10, counter based).
 
     Every draw takes a ticket {seed, number of the call}; the numbers follow from the ticket alone, so they are the same
-    on the CPU and the GPU and for any number of threads. Each back end counts its own calls: a model that moves to the
-    GPU meets the same sequence there. ``device`` is accepted as in PyTorch; one generator serves every device.
+    on the CPU and the GPU and for any number of threads. Each back end counts its own calls from its first one on, where
+    the count goes on from the CPU's: weights drawn on the CPU, then a training on the GPU give the numbers of both on the
+    CPU. ``device`` is accepted as in PyTorch; one generator serves every device.
 
     >>> import minidl
     >>> first = minidl.rand(3, generator=minidl.Generator().manual_seed(1))
@@ -30,7 +31,9 @@ class Generator:
         self.device = device
         self._seed = 0
         self._calls: dict[str, int] = {}  # by back end: where the count starts
-        self._states: dict[str, Any] = {}  # by back end: int64 array {seed, calls}, which take_ticket advances
+        self._drawn: set[str] = set()  # back ends that have drawn since the sequence began
+        # By back end: the int64 array {seed, calls} that take_ticket advances.
+        self._states: dict[str, tuple[Backend, Any]] = {}
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the sequence of ``seed``, a whole number in [-2^63, 2^64); negative ones count down from 2^64."""
@@ -49,7 +52,8 @@ class Generator:
 
     def get_state(self) -> dict[str, Any]:
         """Plain numbers for ``set_state``: {"seed": 7, "calls": {"cpu": 12}}. (PyTorch returns a tensor of bytes.)"""
-        return {"seed": self._seed, "calls": self._calls | {name: int(s[1]) for name, s in self._states.items()}}
+        drawn = {name: int(s[1]) for name, (_, s) in self._states.items() if name in self._drawn}
+        return {"seed": self._seed, "calls": self._calls | drawn}
 
     def set_state(self, state: dict[str, Any]) -> Generator:
         """Continues where ``get_state`` was called."""
@@ -60,18 +64,29 @@ class Generator:
 
     def ticket(self, backend: Backend) -> Any:
         """A new int64 array {seed, call} on the back end; every ticket is another call."""
-        state = self._states.get(backend.name)
-        if state is None:
-            state = backend.xp.asarray([_signed(self._seed), self._calls.get(backend.name, 0)], dtype=_int64)
-            self._states[backend.name] = state
+        if backend.name not in self._drawn or backend.name not in self._states:
+            self._begin_on(backend)
+        state = self._states[backend.name][1]
         ticket = backend.empty((2,), _int64)
         backend.kernels.take_ticket(state, ticket)
         return ticket
 
+    def _begin_on(self, backend: Backend) -> None:
+        """The count goes on from the CPU's, so that a training on a GPU meets the numbers of one on the CPU."""
+        self._drawn.add(backend.name)
+        cpu = self._states.get("cpu")
+        first = int(cpu[1][1]) if cpu is not None else self._calls.get("cpu", 0)
+        numbers = _signed(self._seed), self._calls.get(backend.name, first)
+        if backend.name in self._states:
+            backend.write(self._states[backend.name][1], numbers)
+        else:
+            self._states[backend.name] = backend, backend.from_host(np.array(numbers, _int64))
+
     def _start(self, seed: int, calls: dict[str, int]) -> None:
         self._seed, self._calls = seed, calls
-        for name, state in self._states.items():  # in place: a captured step goes on reading the same memory
-            state[0], state[1] = _signed(seed), calls.get(name, 0)
+        self._drawn = set(calls)
+        for name, (backend, state) in self._states.items():  # in place: a captured step goes on reading the same memory
+            backend.write(state, (_signed(seed), calls.get(name, 0)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         return Generator(self.device).set_state(self.get_state())

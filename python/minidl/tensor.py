@@ -31,9 +31,9 @@ class Tensor(TensorMethods):
         if backend is None:
             if isinstance(data, Tensor):
                 data, backend = data.array, data.backend
-            elif isinstance(data, np.ndarray):
+            elif (owner := backends.owner(data)) is not None:
                 from_numpy_dtype(data.dtype)
-                backend = backends.cpu
+                backend = owner
             else:
                 data, backend = np.asarray(data, np.float32), backends.cpu
         self.array: Any = data
@@ -210,7 +210,7 @@ class Tensor(TensorMethods):
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.array.dtype, target.backend
-            elif isinstance(target, device_type) or (isinstance(target, str) and target[:4] in ("cpu", "cuda")):
+            elif isinstance(target, (device_type, backends.Backend)) or (isinstance(target, str) and target[:4] in ("cpu", "cuda")):
                 device = target
             elif isinstance(target, bool):
                 continue  # non_blocking
@@ -219,7 +219,7 @@ class Tensor(TensorMethods):
         backend = self.backend if device is None else backends.load(device)
         raw = self.array.dtype if dtype is None else to_numpy_dtype(dtype)
         if backend is not self.backend:
-            raise TypeError(f"to: cannot move from {self.backend.name} to {backend.name} in this build")
+            return self._cast(raw)._move(backend)
         if raw == self.array.dtype:
             return self.clone() if copy else self
         return self._cast(raw)

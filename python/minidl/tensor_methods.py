@@ -549,11 +549,14 @@ class TensorMethods:
     def type_as(self, other: Tensor) -> Tensor:
         return ops.cast(self, other.array.dtype)
 
+    def _move(self, backend: Any) -> Tensor:
+        return ops.move(self, backend)
+
     def cpu(self) -> Tensor:
         return self.to("cpu")
 
     def cuda(self, device: Any = None) -> Tensor:
-        return self.to("cuda")
+        return self.to("cuda" if device is None or isinstance(device, int) and device == 0 else f"cuda:{device}" if isinstance(device, int) else device)
 
     if TYPE_CHECKING:
 

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(map_threads)
     dropout_kernel(const T* x, T* out, int64_t size, const DropoutFactors<T> dropout) {
   constexpr int packs = DropoutFactors<T>::per_block;
   const int64_t block = (blockIdx.x * (int64_t)map_threads + threadIdx.x) * width;
-  const int64_t first = dropout.first_element(block);
+  const int64_t first = first_element<packs>(block);
   if (first >= size) return;
   Pack<T, width> values[packs];
 #pragma unroll
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(map_threads)
 template <typename T>
 void dropout_forward(Stream stream, const T* x, const int64_t* ticket, T* out, int64_t size, double p) {
   const DropoutFactors<T> dropout(ticket, p);
-  const int64_t philox_blocks = divide_up(size, group_blocks * dropout.per_block) * group_blocks;
+  const int64_t philox_blocks = blocks_for(size, dropout.per_block);
   constexpr int width = pack_width<T>;
   // Below that a thread per Philox block fills more multiprocessors, which counts for more than wide accesses.
   const bool is_large = philox_blocks / width >= multiprocessors * map_threads;

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from minidl import ops
-from minidl.dtypes import int64
+from minidl.dtypes import device, int64
 from minidl.generator import Generator
 
 T = TypeVar("T", covariant=True)
@@ -44,6 +44,11 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
             raise ValueError(f"TensorDataset: tensors must have the same number of rows, got {sizes}")
         self.tensors = tensors
 
+    @property
+    def device(self) -> device:
+        """Where the first tensor is and batches are made."""
+        return self.tensors[0].device  # type: ignore[no-any-return]
+
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         return tuple(tensor[index] for tensor in self.tensors)
 
@@ -53,6 +58,11 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def get_batch(self, index: Any) -> list[Any]:
         """One gather per tensor."""
         return [_rows_of(tensor, index) for tensor in self.tensors]
+
+
+def device_of(dataset: Any) -> device:
+    """Where a dataset wants the indices of a batch; the CPU unless it says otherwise."""
+    return getattr(dataset, "device", device("cpu"))
 
 
 def _rows_of(tensor: Any, index: Any) -> Any:
@@ -72,6 +82,11 @@ class Subset(Dataset[T]):
         self.indices = indices
 
     @property
+    def device(self) -> device:
+        """Where the dataset makes batches."""
+        return device_of(self.dataset)
+
+    @property
     def indices(self) -> Sequence[int]:
         """The places of the samples in the dataset."""
         return self._indices
@@ -79,10 +94,10 @@ class Subset(Dataset[T]):
     @indices.setter
     def indices(self, indices: Sequence[int]) -> None:
         self._indices = indices
-        self._index = ops.tensor([int(i) for i in indices], dtype=int64)
+        self._index = ops.tensor([int(i) for i in indices], dtype=int64, device=self.device)
 
     def __getitem__(self, index: int) -> T:
-        return self.dataset[int(self._index.array[index])]
+        return self.dataset[int(self._index[index].item())]
 
     def __len__(self) -> int:
         return len(self._index)

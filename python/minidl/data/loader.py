@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, device_of
 from minidl.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from minidl.dtypes import float32, int64
 from minidl.generator import Generator
@@ -127,7 +127,7 @@ class DataLoader:
         """Whether every batch is ``dataset.get_batch(index)`` for an index of :meth:`index_batches`."""
         if self.batch_sampler is None or self.collate_fn is not None or not hasattr(self.dataset, "get_batch"):
             return False
-        return self.dataset.get_batch(ops.empty(0, dtype=int64)) is not None
+        return self.dataset.get_batch(ops.empty(0, dtype=int64, device=device_of(self.dataset))) is not None
 
     def index_batches(self) -> Iterator[Tensor]:
         """The samples of each batch of one pass, as int64 tensors; the random order is drawn at the call."""
@@ -135,7 +135,8 @@ class DataLoader:
             raise ValueError("DataLoader: index_batches() needs batches, got batch_size=None")
         if type(self.batch_sampler) is BatchSampler and hasattr(self.sampler, "order"):
             return _slices(self.sampler.order(), self.batch_sampler.batch_size, len(self))
-        return (ops.tensor(list(index), dtype=int64) for index in self.batch_sampler)
+        where = device_of(self.dataset)
+        return (ops.tensor(list(index), dtype=int64, device=where) for index in self.batch_sampler)
 
     def _collated(self, index: Sequence[Any]) -> Any:
         return (self.collate_fn or default_collate)([self.dataset[i] for i in index])

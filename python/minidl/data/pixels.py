@@ -6,7 +6,7 @@ from typing import Any
 
 from minidl import ops
 from minidl.data.dataset import Dataset
-from minidl.dtypes import int64
+from minidl.dtypes import device, int64
 from minidl.tensor import Tensor
 
 
@@ -31,11 +31,15 @@ class PixelDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> device:
+        """Where the images are and batches are made."""
+        return self.labels.device
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         x, labels = self.get_batch(ops.tensor([index % len(self)], dtype=int64, device=self.labels.device))
         return x[0], labels[0]
 
     def get_batch(self, index: Any) -> list[Tensor]:
-        index = index.to(self.labels.device)
         x = ops.gather_rows_uint8(self.images, index, self.scale, self.shift)
         return [x, ops.gather_labels(self.labels, index)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
+from minidl.data.dataset import device_of
 from minidl.dtypes import float64, int64
 from minidl.generator import Generator
 
@@ -33,7 +34,7 @@ class SequentialSampler(Sampler):
 
     def order(self) -> Any:
         """All indices of one pass as an int64 tensor."""
-        return ops.arange(len(self.data_source), dtype=int64)
+        return ops.arange(len(self.data_source), dtype=int64, device=device_of(self.data_source))
 
 
 class RandomSampler(Sampler):
@@ -68,11 +69,11 @@ class RandomSampler(Sampler):
 
     def order(self) -> Any:
         """All indices of one pass as an int64 tensor; every call draws a new one."""
-        size = len(self.data_source)
+        size, where = len(self.data_source), device_of(self.data_source)
         if self.replacement:
-            return ops.randint(0, size, (self.num_samples,), generator=self.generator)
+            return ops.randint(0, size, (self.num_samples,), generator=self.generator, device=where)
         passes = max(1, -(-self.num_samples // max(size, 1)))
-        orders = [ops.randperm(size, generator=self.generator) for _ in range(passes)]
+        orders = [ops.randperm(size, generator=self.generator, device=where) for _ in range(passes)]
         order = orders[0] if passes == 1 else ops.cat(orders)
         return order if len(order) == self.num_samples else order[: self.num_samples]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.autograd import record
+from minidl.backends import Backend
 from minidl.dtypes import to_numpy_dtype
 from minidl.tensor import Tensor
 
@@ -12,6 +13,7 @@ __all__ = [
     "cast",
     "clone",
     "contiguous",
+    "move",
 ]
 
 
@@ -41,3 +43,12 @@ def cast(x: Tensor, wanted: Any) -> Tensor:
     if raw.kind != "f":
         return result
     return record(result, (x,), lambda grad_out: (cast(grad_out, own),), name="cast")
+
+
+def move(x: Tensor, backend: Backend) -> Tensor:
+    """x in the memory of another device; the gradient moves back."""
+    if x.backend is backend:
+        return x
+    own = x.backend
+    result = Tensor(backend.from_host(own.to_host(x.array)), backend)
+    return record(result, (x,), lambda grad_out: (move(grad_out, own),), name="move")

@@ -10,7 +10,6 @@ import numpy as np
 from minidl import backends
 from minidl.backends import Backend
 from minidl.dtypes import from_numpy_dtype, to_numpy_dtype
-from minidl.ops.copies import cast
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -44,6 +43,11 @@ def _leaf(array: Any, backend: Backend, requires_grad: bool) -> Tensor:
     return tensor.requires_grad_() if requires_grad else tensor
 
 
+def _from_host(array: Any, device: Any) -> Tensor:
+    backend = backends.load(device)
+    return Tensor(backend.from_host(array), backend)
+
+
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested lists, arrays. Python floats become float32, whole numbers
     int64, booleans bool; arrays keep their number type.
@@ -54,9 +58,13 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
             [3., 4.]])
     """
     if isinstance(data, Tensor):
-        data = data.array
+        device = data.backend if device is None else device
+        data = data.backend.to_host(data.array)
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
-        data = [x.array if isinstance(x, Tensor) else x for x in data]
+        data = [x.backend.to_host(x.array) if isinstance(x, Tensor) else x for x in data]
+    elif (owner := backends.owner(data)) is not None:
+        device = owner if device is None else device
+        data = owner.to_host(data)
     try:
         array = np.array(data, dtype=None if dtype is None else to_numpy_dtype(dtype))
     except ValueError as error:
@@ -64,15 +72,18 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
         array = array.astype(np.float32)
     from_numpy_dtype(array.dtype)
-    return _leaf(array, backends.load(device), requires_grad)
+    backend = backends.load(device)
+    return _leaf(backend.from_host(array), backend, requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor that shares the memory of ``data`` where it can."""
     if isinstance(data, Tensor):
         return data.to(*[target for target in (dtype, device) if target is not None])
-    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == to_numpy_dtype(dtype)):
-        return from_numpy(data)
+    owner = backends.owner(data)
+    if owner is not None and (dtype is None or data.dtype == to_numpy_dtype(dtype)):
+        from_numpy_dtype(data.dtype)
+        return Tensor(data, owner).to(owner if device is None else backends.load(device))
     return tensor(data, dtype, device)
 
 
@@ -88,7 +99,8 @@ def from_dlpack(source: Any) -> Tensor:
     """A tensor that shares the memory of any object with ``__dlpack__`` (PyTorch, JAX, CuPy, NumPy)."""
     if not hasattr(source, "__dlpack__"):
         raise TypeError(f"from_dlpack: an object with __dlpack__ is wanted, got {type(source).__name__}")
-    return from_numpy(np.from_dlpack(source))
+    owner = backends.owner(source)
+    return from_numpy(np.from_dlpack(source)) if owner is None else as_tensor(source)
 
 
 def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -157,28 +169,28 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device
         raise ValueError(f"arange: needs finite bounds and a step that is not 0, got {start}, {end}, {step}")
     whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     raw = to_numpy_dtype(dtype or ("int64" if whole else "float32"))
-    return Tensor(np.arange(start, end, step).astype(raw), backends.load(device))
+    return _from_host(np.arange(start, end, step).astype(raw), device)
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, device: Any = None) -> Tensor:
     """``steps`` values at equal distances from start to end, both included."""
-    return Tensor(np.linspace(start, end, steps, dtype=to_numpy_dtype(dtype or "float32")), backends.load(device))
+    return _from_host(np.linspace(start, end, steps, dtype=to_numpy_dtype(dtype or "float32")), device)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The n x m identity matrix."""
-    return Tensor(np.eye(n, m, dtype=to_numpy_dtype(dtype or "float32")), backends.load(device))
+    return _from_host(np.eye(n, m, dtype=to_numpy_dtype(dtype or "float32")), device)
 
 
 def one_hot(labels: Tensor, num_classes: int = -1) -> Tensor:
     """int64 rows with a single 1 at each label."""
-    raw = labels.array
+    raw, xp = labels.array, labels.backend.xp
     if raw.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
     classes = int(raw.max()) + 1 if num_classes == -1 else num_classes
     if raw.size and (raw.min() < 0 or raw.max() >= classes):
         raise ValueError(f"one_hot: labels must lie in 0..{classes - 1}, got {raw.min()}..{raw.max()}")
-    return Tensor(np.asarray(raw[..., None] == np.arange(classes), np.int64), labels.backend)
+    return Tensor((raw[..., None] == xp.arange(classes)).astype(np.int64), labels.backend)
 
 
 def is_tensor(x: Any) -> bool:
@@ -188,7 +200,8 @@ def is_tensor(x: Any) -> bool:
 
 def to_text(x: Tensor) -> str:
     """``tensor([...])`` as PyTorch prints it: four decimals, the number type where it is not the usual one."""
-    values = cast(x.detach(), "float64").array if x.array.dtype == np.float32 else x.array
+    values = x.backend.to_host(x.array)
+    values = values.astype(np.float64) if values.dtype == np.float32 else values
     is_whole = values.dtype.kind != "f" or bool(np.all(values == np.trunc(values), where=np.isfinite(values)))
     body = np.array2string(
         values,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import is_grad_enabled, record
 from minidl.backends import Backend
 from minidl.ops.elementwise import add, mul
@@ -74,7 +76,7 @@ def _multiply_arrays(backend: Backend, a: Any, b: Any) -> Any:
         (a, transpose_a), (b, transpose_b) = _matrices(backend, a), _matrices(backend, b)
         backend.kernels.matmul(a, b, out, transpose_a, transpose_b)
         return out
-    batch_shape = backend.xp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch_shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = backend.empty((*batch_shape, rows, columns), a.dtype)
     (a, transpose_a), (b, transpose_b) = _matrices(backend, a), _matrices(backend, b)
     a, b = _batch(backend, a, batch_shape), _batch(backend, b, batch_shape)

@@ -43,21 +43,20 @@ class ParamGroup(dict[str, Any]):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
-        self._schedules: dict[str, Any] = {}
+        self._schedules: dict[str, tuple[Backend, Any]] = {}  # by the name of the back end
 
     def schedule(self, backend: Backend) -> Any:
         """float64[3] on the back end, always up to date."""
         if backend.name not in self._schedules:
-            self._schedules[backend.name] = backend.empty((3,), _float64)
+            self._schedules[backend.name] = backend, backend.empty((3,), _float64)
             self._write_schedules()
-        return self._schedules[backend.name]
+        return self._schedules[backend.name][1]
 
     def _write_schedules(self) -> None:
         momentum = self["betas"][0] if "betas" in self else self.get("momentum", 0.0)
         values = float(self["lr"]), float(momentum), float(self.get("weight_decay", 0.0))
-        for array in self._schedules.values():
-            for place, value in enumerate(values):
-                array[place] = value
+        for backend, array in self._schedules.values():
+            backend.write(array, values)
 
     def __setitem__(self, option: str, value: Any) -> None:
         before = self.get(option)

@@ -211,6 +211,8 @@ class Training:
         except FloatingPointError as error:
             where = first_bad_layer(self.model, self._load(batch)[0])
             raise NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where)) from None
+        if self._steps_per_read > 1:  # the next replay writes to the same memory
+            loss, correct = loss.clone(), None if correct is None else correct.clone()
         self._pending.append((loss, correct, len(batch[-1])))
         if len(self._pending) >= self._steps_per_read:
             self._read_pending()
