@@ -237,14 +237,15 @@ __global__ void __launch_bounds__(block_threads)
   for (int j = 0; j < width; ++j) total[j] = part[j] = start[j] = reducer.start(x + j, has_columns ? reduced : 0);
 
   int batches = 0;
-  const int64_t last = has_columns ? end : 0;
+  const int64_t last = has_columns ? end : 0, step = depth * inner;
+  const T* next = x + (begin + level) * inner;
   for (int64_t row = begin + level; row < last; row += rows_of_batch * depth) {
     const int64_t wanted = (last - row + depth - 1) / depth;
     const int valid = wanted < rows_of_batch ? (int)wanted : rows_of_batch;
     Pack<T, width> batch[rows_of_batch];
 #pragma unroll
-    for (int k = 0; k < rows_of_batch; ++k)
-      batch[k] = k < valid ? *reinterpret_cast<const Pack<T, width>*>(x + (row + k * depth) * inner) : Pack<T, width>{};
+    for (int k = 0; k < rows_of_batch; ++k, next += step)
+      batch[k] = k < valid ? *reinterpret_cast<const Pack<T, width>*>(next) : Pack<T, width>{};
 #pragma unroll
     for (int j = 0; j < width; ++j)
       reducer.template add<rows_of_batch>(
