@@ -278,6 +278,14 @@ void bind_elementwise(py::module_& m) {
         run(ENTRY(gather_labels), DType::float32, x, index, out, index[0], x[0]);
       },
       maths::gather_labels, "x"_a, "index"_a, "out"_a);
+  m.def(
+      "count_up",
+      [](Array out) {
+        ARRAYS(count_up, out);
+        require_size(out, 1);
+        run(ENTRY(count_up), DType::float32, out);
+      },
+      maths::count_up, "out"_a);
 }
 
 void bind_activation(py::module_& m) {
@@ -906,13 +914,18 @@ void bind_roof(py::module_& m) {
       maths::triad, "a"_a, "b"_a, "out"_a, "factor"_a, "bypass_cache"_a = false);
 }
 
-// Python's own IntEnum: pybind11 knows one enumeration per C++ type, and every back end's module has this one.
-void define_enumeration(py::module_& m, const char* name, const char* doc, std::initializer_list<const char*> members) {
-  py::dict values;
-  for (const char* member : members) values[member] = py::len(values);
-  py::object kind = py::module_::import("enum").attr("IntEnum")(name, values, "module"_a = m.attr("__name__"));
-  kind.attr("__doc__") = doc;
-  m.attr(name) = kind;
+// Python's own enumerations: pybind11 knows one per C++ type and process, and every back end's module has these.
+void bind_kinds(py::module_& m) {
+  py::module_ kinds = py::module_::import("minidl.kinds");
+  auto require = [](py::object kind, std::initializer_list<const char*> members) {
+    int value = 0;
+    for (const char* member : members)
+      if (kind.attr(member).cast<int>() != value++) throw std::logic_error("minidl.kinds and kernels.h differ");
+  };
+  require(kinds.attr("Activation"), {"none", "relu", "sigmoid", "tanh"});
+  require(kinds.attr("Reduction"), {"none", "mean", "sum"});
+  m.attr("Activation") = kinds.attr("Activation");
+  m.attr("Reduction") = kinds.attr("Reduction");
 }
 
 }  // namespace
@@ -932,8 +945,7 @@ void bind_kernels(py::module_& m) {
 #include "kernels.def"
 #undef KERNEL
   m.attr("kernel_names") = py::tuple(names);
-  define_enumeration(m, "Activation", "What linear_forward applies to its result.", {"none", "relu", "sigmoid", "tanh"});
-  define_enumeration(m, "Reduction", "How a loss is reduced.", {"none", "mean", "sum"});
+  bind_kinds(m);
   bind_elementwise(m);
   bind_activation(m);
   bind_matmul(m);

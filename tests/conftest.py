@@ -9,7 +9,13 @@ import device_arrays
 from minidl import _cpu, backends
 from requirements import missing
 
-BACKENDS = ["cpu:baseline", "cpu:avx2", "cpu:avx512", "cuda:emulated", "cuda:gpu"]
+CUDA_TARGETS = device_arrays.available_targets()
+BACKENDS = ["cpu:baseline", "cpu:avx2", "cpu:avx512", *(f"cuda:{target}" for target in CUDA_TARGETS)]
+
+
+def pytest_report_header() -> list[str]:
+    """Says which back ends the tests run on."""
+    return [f"back ends: {', '.join(BACKENDS)}", *device_arrays.what_is_missing()]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +41,7 @@ def backend(request: pytest.FixtureRequest) -> backends.Backend:
     return backends.load(device)
 
 
-@pytest.fixture(params=["emulated", "gpu"])
+@pytest.fixture(params=CUDA_TARGETS or ["emulated"])
 def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> backends.Backend:
     """The back end of device "cuda" as programs meet it, on a GPU or with stand-ins for CuPy and the GPU."""
     if request.param == "gpu":

@@ -14,15 +14,31 @@ from typing import Any
 import numpy as np
 
 from minidl import backends
-from requirements import missing
+from requirements import is_required, missing
 
 
-def emulated_module() -> ModuleType:
-    """The CUDA kernels compiled for the host, where this checkout has built them."""
+def _emulated_or_none() -> ModuleType | None:
     try:
         return importlib.import_module("minidl._cuda_emulated")
     except ImportError:
-        missing("cuda_emulated", "minidl._cuda_emulated is not built (cmake -DMINIDL_CUDA_EMULATED=ON)")
+        return None
+
+
+def available_targets() -> list[str]:
+    """Which of `emulated` and `gpu` this checkout and machine have, or MINIDL_REQUIRE asks for."""
+    targets = ["emulated"] if _emulated_or_none() is not None or is_required("cuda_emulated") else []
+    return targets + (["gpu"] if not backends.why_no_cuda() or is_required("cuda") else [])
+
+
+def what_is_missing() -> list[str]:
+    """For the head of the test report."""
+    lines = [] if _emulated_or_none() else ["no cuda:emulated: minidl._cuda_emulated is not built (README, Tests)"]
+    return lines + ([f"no cuda:gpu: {backends.why_no_cuda()}"] if backends.why_no_cuda() else [])
+
+
+def emulated_module() -> ModuleType:
+    """The CUDA kernels compiled for the host."""
+    return _emulated_or_none() or missing("cuda_emulated", "minidl._cuda_emulated is not built (README, Tests)")
 
 
 def gpu_module() -> ModuleType:

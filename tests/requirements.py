@@ -7,9 +7,14 @@ from typing import NoReturn
 import pytest
 
 
+def is_required(name: str) -> bool:
+    """Whether MINIDL_REQUIRE (`avx512,mnist`) contains the name."""
+    return name in os.environ.get("MINIDL_REQUIRE", "").split(",")
+
+
 def missing(name: str, reason: str) -> NoReturn:
     """Skips the running test, or fails it where the variable MINIDL_REQUIRE (`avx512,mnist`) contains `name`."""
-    if name in os.environ.get("MINIDL_REQUIRE", "").split(","):
+    if is_required(name):
         pytest.fail(f"MINIDL_REQUIRE asks for {name}: {reason}", pytrace=False)
     pytest.skip(reason)
 

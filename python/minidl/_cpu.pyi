@@ -3,35 +3,12 @@ minidl's kernels for NumPy arrays
 """
 from __future__ import annotations
 import collections.abc
-import enum
+import minidl.kinds
+from minidl.kinds import Activation
+from minidl.kinds import Reduction
 import numpy
 import typing
-__all__: list[str] = ['Activation', 'Plan', 'Reduction', 'absolute_forward', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'add_forward', 'add_scaled', 'affine_forward', 'available_isas', 'batch_norm_backward', 'batch_norm_forward_evaluation', 'batch_norm_forward_training', 'bce_backward', 'bce_forward', 'bce_with_logits_backward', 'bce_with_logits_forward', 'bernoulli', 'celu_backward', 'celu_forward', 'clamp_forward', 'copy_strided', 'count_correct', 'cross_entropy_forward', 'divide_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'empty', 'erf_forward', 'exp_forward', 'expm1_forward', 'fill', 'gather_labels', 'gather_rows', 'gather_rows_uint8', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'hardtanh_backward', 'hardtanh_forward', 'has_bfloat16', 'huber_backward', 'huber_forward', 'isa', 'kernel_names', 'l1_backward', 'l1_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_backward_input', 'linear_backward_weight', 'linear_forward', 'log1p_forward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'matmul', 'max_forward', 'maximum_forward', 'min_forward', 'minimum_forward', 'mish_backward', 'mish_forward', 'mse_backward', 'mse_forward', 'multiply_add', 'multiply_forward', 'nadam_step', 'negative_forward', 'normal', 'permutation', 'pooled_bytes', 'power_forward', 'prelu_backward', 'prelu_forward', 'radam_step', 'randint', 'random_bits', 'reciprocal_forward', 'release_pool', 'relu_backward', 'relu_forward', 'require_finite', 'rmsprop_step', 'rsqrt_forward', 'scale_gradients', 'selu_backward', 'selu_forward', 'set_allows_bfloat16', 'set_isa', 'set_thread_count', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'signature', 'silu_backward', 'silu_forward', 'smooth_l1_backward', 'smooth_l1_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softsign_backward', 'softsign_forward', 'sqrt_forward', 'square_forward', 'squared_norm', 'subtract_forward', 'sum_forward', 'take_ticket', 'tanh_backward', 'tanh_forward', 'thread_count', 'transpose', 'triad', 'uniform', 'var_forward', 'where_forward']
-class Activation(enum.IntEnum):
-    """
-    What linear_forward applies to its result.
-    """
-    none: typing.ClassVar[Activation]
-    relu: typing.ClassVar[Activation]
-    sigmoid: typing.ClassVar[Activation]
-    tanh: typing.ClassVar[Activation]
-    @classmethod
-    def __new__(cls, value):
-        ...
-    def __format__(self, format_spec):
-        ...
-class Reduction(enum.IntEnum):
-    """
-    How a loss is reduced.
-    """
-    mean: typing.ClassVar[Reduction]
-    none: typing.ClassVar[Reduction]
-    sum: typing.ClassVar[Reduction]
-    @classmethod
-    def __new__(cls, value):
-        ...
-    def __format__(self, format_spec):
-        ...
+__all__: list[str] = ['Activation', 'Plan', 'Reduction', 'absolute_forward', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'add_forward', 'add_scaled', 'affine_forward', 'available_isas', 'batch_norm_backward', 'batch_norm_forward_evaluation', 'batch_norm_forward_training', 'bce_backward', 'bce_forward', 'bce_with_logits_backward', 'bce_with_logits_forward', 'bernoulli', 'celu_backward', 'celu_forward', 'clamp_forward', 'copy_strided', 'count_correct', 'count_up', 'cross_entropy_forward', 'divide_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'empty', 'erf_forward', 'exp_forward', 'expm1_forward', 'fill', 'gather_labels', 'gather_rows', 'gather_rows_uint8', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'hardtanh_backward', 'hardtanh_forward', 'has_bfloat16', 'huber_backward', 'huber_forward', 'isa', 'kernel_names', 'l1_backward', 'l1_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'linear_backward_input', 'linear_backward_weight', 'linear_forward', 'log1p_forward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'matmul', 'max_forward', 'maximum_forward', 'min_forward', 'minimum_forward', 'mish_backward', 'mish_forward', 'mse_backward', 'mse_forward', 'multiply_add', 'multiply_forward', 'nadam_step', 'negative_forward', 'normal', 'permutation', 'pooled_bytes', 'power_forward', 'prelu_backward', 'prelu_forward', 'radam_step', 'randint', 'random_bits', 'reciprocal_forward', 'release_pool', 'relu_backward', 'relu_forward', 'require_finite', 'rmsprop_step', 'rsqrt_forward', 'scale_gradients', 'selu_backward', 'selu_forward', 'set_allows_bfloat16', 'set_isa', 'set_thread_count', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'signature', 'silu_backward', 'silu_forward', 'smooth_l1_backward', 'smooth_l1_forward', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softsign_backward', 'softsign_forward', 'sqrt_forward', 'square_forward', 'squared_norm', 'subtract_forward', 'sum_forward', 'take_ticket', 'tanh_backward', 'tanh_forward', 'thread_count', 'transpose', 'triad', 'uniform', 'var_forward', 'where_forward']
 class Plan:
     """
     The kernel calls of one step: traced, recorded, replayed.
@@ -52,6 +29,10 @@ class Plan:
         """
         Ends tracing or recording.
         """
+    def fail(self, reason: str) -> None:
+        """
+        Says that the step cannot be recorded, and why.
+        """
     def profile(self, inputs: list, repeats: typing.SupportsInt | typing.SupportsIndex) -> list:
         """
         Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.
@@ -68,6 +49,11 @@ class Plan:
     def failure(self) -> str:
         """
         Why the step could not be recorded; empty if it could.
+        """
+    @property
+    def is_used(self) -> bool:
+        """
+        Whether a kernel call was seen.
         """
 def absolute_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
@@ -113,7 +99,7 @@ def batch_norm_forward_evaluation(x: numpy.ndarray | None, weight: numpy.ndarray
     """
     out = (x - running_mean) / sqrt(running_var + eps) * weight + bias; weight, bias or null
     """
-def batch_norm_forward_training(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, running_mean: numpy.ndarray | None, running_var: numpy.ndarray | None, out: numpy.ndarray | None, mean: numpy.ndarray | None, inv_std: numpy.ndarray | None, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, activation: Activation = Activation.none, ticket: numpy.ndarray | None = None, p: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
+def batch_norm_forward_training(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, running_mean: numpy.ndarray | None, running_var: numpy.ndarray | None, out: numpy.ndarray | None, mean: numpy.ndarray | None, inv_std: numpy.ndarray | None, momentum: typing.SupportsFloat | typing.SupportsIndex, eps: typing.SupportsFloat | typing.SupportsIndex, activation: Activation = minidl.kinds.Activation.none, ticket: numpy.ndarray | None = None, p: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> None:
     """
     out = dropout(activation((x - mean) * inv_std * weight + bias)) per channel, activation none or relu, the bits those of dropout_forward on all of x; running = (1 - momentum) * running + momentum * batch, variance unbiased; weight, bias, ticket (no dropout), both running or null
     """
@@ -157,7 +143,11 @@ def count_correct(logits: numpy.ndarray | None, labels: numpy.ndarray | None, ou
     """
     out[0] = number of rows whose first largest logit, or first nan, stands at the label
     """
-def cross_entropy_forward(logits: numpy.ndarray | None, labels: numpy.ndarray | None, class_weight: numpy.ndarray | None, loss: numpy.ndarray | None, grad_logits: numpy.ndarray | None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0, reduction: Reduction = Reduction.mean) -> None:
+def count_up(out: numpy.ndarray | None) -> None:
+    """
+    out[0] += 1
+    """
+def cross_entropy_forward(logits: numpy.ndarray | None, labels: numpy.ndarray | None, class_weight: numpy.ndarray | None, loss: numpy.ndarray | None, grad_logits: numpy.ndarray | None, ignore_index: typing.SupportsInt | typing.SupportsIndex = -100, label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0, reduction: Reduction = minidl.kinds.Reduction.mean) -> None:
     """
     loss = -log softmax(logits)[label], weighted by class, reduced; grad_logits its gradient; class_weight, grad_logits or null; a label outside [0, classes) that is not ignore_index gives nan
     """
@@ -273,7 +263,7 @@ def leaky_relu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None, negat
     """
     out = x > 0 ? x : negative_slope * x
     """
-def linear_backward_input(grad_out: numpy.ndarray | None, weight: numpy.ndarray | None, grad_x: numpy.ndarray | None, saved: numpy.ndarray | None = None, activation: Activation = Activation.none) -> None:
+def linear_backward_input(grad_out: numpy.ndarray | None, weight: numpy.ndarray | None, grad_x: numpy.ndarray | None, saved: numpy.ndarray | None = None, activation: Activation = minidl.kinds.Activation.none) -> None:
     """
     grad_x = grad_out weight, times the derivative of the activation that gave saved; saved is the layer's input x, null only without an activation
     """
@@ -281,7 +271,7 @@ def linear_backward_weight(grad_out: numpy.ndarray | None, x: numpy.ndarray | No
     """
     grad_weight (+)= grad_out^T x; grad_bias (+)= column sums of grad_out; grad_bias or null
     """
-def linear_forward(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, out: numpy.ndarray | None, activation: Activation = Activation.none) -> None:
+def linear_forward(x: numpy.ndarray | None, weight: numpy.ndarray | None, bias: numpy.ndarray | None, out: numpy.ndarray | None, activation: Activation = minidl.kinds.Activation.none) -> None:
     """
     out = activation(x weight^T + bias); weight is out_features x in_features; bias or null
     """
@@ -569,4 +559,4 @@ def where_forward(condition: numpy.ndarray | None, a: numpy.ndarray | None, b: n
     """
     out = condition ? a : b
     """
-kernel_names: tuple = ('negative_forward', 'absolute_forward', 'square_forward', 'reciprocal_forward', 'sqrt_forward', 'rsqrt_forward', 'exp_forward', 'expm1_forward', 'log_forward', 'log1p_forward', 'erf_forward', 'affine_forward', 'clamp_forward', 'add_forward', 'subtract_forward', 'multiply_forward', 'divide_forward', 'power_forward', 'maximum_forward', 'minimum_forward', 'where_forward', 'add_scaled', 'fill', 'copy_strided', 'transpose', 'gather_rows', 'gather_rows_uint8', 'gather_labels', 'relu_forward', 'relu_backward', 'leaky_relu_forward', 'leaky_relu_backward', 'prelu_forward', 'prelu_backward', 'elu_forward', 'elu_backward', 'selu_forward', 'selu_backward', 'celu_forward', 'celu_backward', 'gelu_forward', 'gelu_backward', 'gelu_tanh_forward', 'gelu_tanh_backward', 'silu_forward', 'silu_backward', 'mish_forward', 'mish_backward', 'softplus_forward', 'softplus_backward', 'softsign_forward', 'softsign_backward', 'sigmoid_forward', 'sigmoid_backward', 'logsigmoid_forward', 'logsigmoid_backward', 'tanh_forward', 'tanh_backward', 'hardtanh_forward', 'hardtanh_backward', 'matmul', 'linear_forward', 'linear_backward_input', 'linear_backward_weight', 'sum_forward', 'max_forward', 'min_forward', 'var_forward', 'softmax_forward', 'softmax_backward', 'log_softmax_forward', 'log_softmax_backward', 'logsumexp_forward', 'logsumexp_backward', 'cross_entropy_forward', 'count_correct', 'bce_forward', 'bce_backward', 'bce_with_logits_forward', 'bce_with_logits_backward', 'mse_forward', 'mse_backward', 'l1_forward', 'l1_backward', 'smooth_l1_forward', 'smooth_l1_backward', 'huber_forward', 'huber_backward', 'batch_norm_forward_training', 'batch_norm_forward_evaluation', 'batch_norm_backward', 'layer_norm_forward', 'layer_norm_backward', 'take_ticket', 'random_bits', 'uniform', 'normal', 'bernoulli', 'randint', 'permutation', 'dropout_forward', 'sgd_step', 'adam_step', 'adagrad_step', 'rmsprop_step', 'adadelta_step', 'adamax_step', 'nadam_step', 'radam_step', 'squared_norm', 'scale_gradients', 'multiply_add', 'triad')
+kernel_names: tuple = ('negative_forward', 'absolute_forward', 'square_forward', 'reciprocal_forward', 'sqrt_forward', 'rsqrt_forward', 'exp_forward', 'expm1_forward', 'log_forward', 'log1p_forward', 'erf_forward', 'affine_forward', 'clamp_forward', 'add_forward', 'subtract_forward', 'multiply_forward', 'divide_forward', 'power_forward', 'maximum_forward', 'minimum_forward', 'where_forward', 'add_scaled', 'fill', 'copy_strided', 'transpose', 'gather_rows', 'gather_rows_uint8', 'gather_labels', 'count_up', 'relu_forward', 'relu_backward', 'leaky_relu_forward', 'leaky_relu_backward', 'prelu_forward', 'prelu_backward', 'elu_forward', 'elu_backward', 'selu_forward', 'selu_backward', 'celu_forward', 'celu_backward', 'gelu_forward', 'gelu_backward', 'gelu_tanh_forward', 'gelu_tanh_backward', 'silu_forward', 'silu_backward', 'mish_forward', 'mish_backward', 'softplus_forward', 'softplus_backward', 'softsign_forward', 'softsign_backward', 'sigmoid_forward', 'sigmoid_backward', 'logsigmoid_forward', 'logsigmoid_backward', 'tanh_forward', 'tanh_backward', 'hardtanh_forward', 'hardtanh_backward', 'matmul', 'linear_forward', 'linear_backward_input', 'linear_backward_weight', 'sum_forward', 'max_forward', 'min_forward', 'var_forward', 'softmax_forward', 'softmax_backward', 'log_softmax_forward', 'log_softmax_backward', 'logsumexp_forward', 'logsumexp_backward', 'cross_entropy_forward', 'count_correct', 'bce_forward', 'bce_backward', 'bce_with_logits_forward', 'bce_with_logits_backward', 'mse_forward', 'mse_backward', 'l1_forward', 'l1_backward', 'smooth_l1_forward', 'smooth_l1_backward', 'huber_forward', 'huber_backward', 'batch_norm_forward_training', 'batch_norm_forward_evaluation', 'batch_norm_backward', 'layer_norm_forward', 'layer_norm_backward', 'take_ticket', 'random_bits', 'uniform', 'normal', 'bernoulli', 'randint', 'permutation', 'dropout_forward', 'sgd_step', 'adam_step', 'adagrad_step', 'rmsprop_step', 'adadelta_step', 'adamax_step', 'nadam_step', 'radam_step', 'squared_norm', 'scale_gradients', 'multiply_add', 'triad')

@@ -41,7 +41,6 @@ class Leaves:
         self._before: dict[int, tuple[Any, Any]] = {}  # first touched by adding to it: leaf, grad before
         self._cleared: dict[int, Any] = {}  # first touched by dropping it: whatever was there does not matter
         self._after: list[tuple[Any, Any]] = []
-        self._counters: list[Any] = []
 
     def note_added(self, leaf: Any) -> None:
         """Before something is added to leaf.grad."""
@@ -52,10 +51,6 @@ class Leaves:
         """Before leaf.grad is dropped."""
         if id(leaf) not in self._before:
             self._cleared[id(leaf)] = leaf
-
-    def note_counted(self, counter: Any) -> None:
-        """After a tensor without dimensions was counted up by one."""
-        self._counters.append(counter)
 
     def finish(self) -> None:
         """After the step."""
@@ -70,8 +65,6 @@ class Leaves:
         """Gives the leaves the gradients that the recorded step left, whose memory a replay has filled."""
         for leaf, grad in self._after:
             leaf.grad = grad
-        for counter in self._counters:
-            counter.array += 1
 
 
 class _Watch(threading.local):

@@ -254,6 +254,13 @@ void gather_labels(Stream stream, const int64_t* x, const int64_t* index, int64_
   launch(stream, divide_up(size, map_threads), map_threads, gather_labels_kernel, x, index, out, size, source_size);
 }
 
+__global__ void count_up_kernel(int64_t* out) { out[0] += 1; }
+
+template <typename>
+void count_up(Stream stream, int64_t* out) {
+  launch(stream, 1, 1, count_up_kernel, out);
+}
+
 }  // namespace
 
 EXPORT(negative_forward)
@@ -284,5 +291,6 @@ EXPORT(transpose)
 EXPORT(gather_rows)
 EXPORT(gather_rows_uint8)
 EXPORT(gather_labels)
+EXPORT(count_up)
 
 }  // namespace MINIDL_TARGET

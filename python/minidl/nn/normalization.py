@@ -96,9 +96,7 @@ class BatchNorm1d(Module):
         self._check(input.array.shape)
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.array += 1
-            if watch.leaves is not None:
-                watch.leaves.note_counted(self.num_batches_tracked)
+            ops.count_up_(self.num_batches_tracked)
             if momentum is None:
                 if watch.leaves is not None:
                     raise RuntimeError("capture: BatchNorm1d with momentum=None averages over the count of batches")

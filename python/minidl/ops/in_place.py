@@ -15,6 +15,7 @@ __all__ = [
     "add_",
     "clamp_",
     "copy_",
+    "count_up_",
     "div_",
     "fill_",
     "mul_",
@@ -98,6 +99,18 @@ def div_(x: Tensor, other: Any) -> Tensor:
 def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """x = min(max(x, min), max), in place."""
     return _assign(x, "clamp_", clamp(_before(x, None), min, max))
+
+
+def count_up_(x: Tensor) -> Tensor:
+    """x += 1 for an int64 tensor with one element, by a kernel, so that a captured step counts when it is replayed.
+
+    >>> import minidl
+    >>> minidl.ops.count_up_(minidl.tensor(3)).item()
+    4
+    """
+    x.backend.kernels.count_up(x.array)
+    x._bump_version()
+    return x
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:

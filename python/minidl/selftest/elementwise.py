@@ -140,6 +140,11 @@ def _gather_labels(inputs: Inputs) -> Iterator[Call]:
         yield Call((x, index, out), (Expected(out, wanted, 0),))
 
 
+def _count_up(inputs: Inputs) -> Iterator[Call]:
+    out = np.array([41], np.int64)
+    yield Call((out,), (Expected(out, np.array([42]), 0),))
+
+
 def sigmoid(x: Array) -> Array:
     return np.asarray(0.5 * (1 + np.tanh(x / 2)))
 
@@ -243,6 +248,7 @@ CHECKS: Checks = {
     "gather_rows": [_gather_rows],
     "gather_rows_uint8": [_gather_rows_uint8],
     "gather_labels": [_gather_labels],
+    "count_up": [_count_up],
     "relu_forward": [_unary(lambda x: np.maximum(x, 0), epsilons=0)],
     "relu_backward": [_unary_backward(lambda out, scale: scale * (out > 0), scale) for scale in (1.0, 1.25)],
     "leaky_relu_forward": [_unary(lambda x, slope: np.where(x > 0, x, slope * x), 0.01)],

@@ -1,0 +1,280 @@
+// The general product: every block multiplies a tile of out over a share of k; the last block of a tile adds the
+// shares.
+#pragma once
+#include "epilogue.cuh"
+#include "fragment.cuh"
+#include "plan.cuh"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// Tiles of 8 rows of tiles follow each other: what runs at one time shares its lines of a and b in L2.
+constexpr unsigned raster_rows = 8;
+
+__device__ inline unsigned smaller(unsigned a, unsigned b) { return a < b ? a : b; }
+
+struct TilePlace {
+  unsigned m, n;
+};
+__device__ inline TilePlace tile_place(unsigned tile, unsigned tiles_m, unsigned tiles_n) {
+  unsigned band = tile / (raster_rows * tiles_n), within = tile % (raster_rows * tiles_n);
+  unsigned rows = smaller(raster_rows, tiles_m - band * raster_rows);
+  return {band * raster_rows + within % rows, within / rows};
+}
+
+// The sums of one thread and what it does with a stage in shared memory.
+template <class Tile, bool a_contiguous, bool b_contiguous>
+struct Multiplier {
+  using T = typename Tile::T;
+  static constexpr int size = vector_size<T>;
+  T sum[Tile::thread_m][Tile::thread_n] = {};
+  int slice, first_row, first_column;  // of the thread's sums in the tile
+  Fragment<T, Tile::m, Tile::lanes_m, a_contiguous> a;
+  Fragment<T, Tile::n, Tile::lanes_n, b_contiguous> b;
+
+  struct Lane {
+    int slice, warp_m, warp_n, lane_m, lane_n;
+  };
+  // Neighbouring lanes differ by column, by row, by column, ...: then two quarters of a warp, which read 16 bytes a
+  // lane one after the other, are served at once.
+  static __device__ Lane lane_of_thread() {
+    int warp = threadIdx.x / warp_threads, lane = threadIdx.x % warp_threads;
+    int slice_warp = warp % Tile::slice_warps, warps_n = Tile::n / Tile::warp_n;
+    return {warp / Tile::slice_warps, slice_warp / warps_n * Tile::warp_m, slice_warp % warps_n * Tile::warp_n,
+            lane / 2 % 2 + lane / 16 * 2, lane % 2 + lane / 4 % 4 * 2};
+  }
+
+  __device__ Multiplier() : Multiplier(lane_of_thread()) {}
+  __device__ Multiplier(Lane at)
+      : slice(at.slice),
+        first_row(at.warp_m + at.lane_m * size),
+        first_column(at.warp_n + at.lane_n * size),
+        a(at.warp_m, at.lane_m, at.slice * Tile::slice_depth),
+        b(at.warp_n, at.lane_n, at.slice * Tile::slice_depth) {}
+
+  // sum += a b over this slice's steps of a stage
+  __device__ void multiply(const T* stage) {
+    const T* stage_b = stage + Tile::m * Tile::depth;
+    constexpr int groups_m = Tile::thread_m / size, groups_n = Tile::thread_n / size;
+#pragma unroll
+    for (int vector = 0; vector < Tile::slice_depth / size; ++vector) {
+      Vector<T> a_square[groups_m][size];
+#pragma unroll
+      for (int i = 0; i < Tile::thread_m; ++i) a_square[i / size][i % size] = a.read(stage, vector, i / size, i % size);
+      // One vector of b at a time: it takes few registers, and a step of a is done with before the next if it can be.
+#pragma unroll
+      for (int i = 0; i < Tile::thread_n; ++i) {
+        int group = b_contiguous ? i / size : i % groups_n, within = b_contiguous ? i % size : i / groups_n;
+        Vector<T> b_vector = b.read(stage_b, vector, group, within);
+#pragma unroll
+        for (int e = 0; e < size; ++e)
+#pragma unroll
+          for (int row = 0; row < Tile::thread_m; ++row) {
+            int step = b_contiguous ? e : within, column = group * size + (b_contiguous ? within : e);
+            const Vector<T>(&square)[size] = a_square[row / size];
+            T a_value = a_contiguous ? square[row % size].values[step] : square[step].values[row % size];
+            sum[row][column] += a_value * b_vector.values[e];
+          }
+      }
+    }
+  }
+
+  // The sums as vectors along the columns of out.
+  __device__ Vector<T> vector(int index) const {
+    Vector<T> result;
+#pragma unroll
+    for (int e = 0; e < size; ++e) result.values[e] = sum[index / Tile::vectors_n][index % Tile::vectors_n * size + e];
+    return result;
+  }
+  __device__ int row(int index) const {
+    int i = index / Tile::vectors_n;
+    return first_row + i / size * (Tile::lanes_m * size) + i % size;
+  }
+  __device__ int column(int index) const { return first_column + index % Tile::vectors_n * (Tile::lanes_n * size); }
+};
+
+// The sums of a's lines, whose stages are [depth][m]: a thread takes a vector of lines and some of the steps.
+template <class Tile>
+struct LineSums {
+  using T = typename Tile::T;
+  static constexpr int size = vector_size<T>, row_vectors = Tile::m / size;
+  static constexpr int vectors = Tile::m * Tile::depth / size / Tile::threads, rows = Tile::threads / row_vectors;
+  T sum[size] = {};
+
+  __device__ void add(const T* stage) {
+#pragma unroll
+    for (int i = 0; i < vectors; ++i) {
+      Vector<T> loaded = ((const Vector<T>*)stage)[threadIdx.x + i * Tile::threads];
+#pragma unroll
+      for (int e = 0; e < size; ++e) sum[e] += loaded.values[e];
+    }
+  }
+
+  // The sum of line threadIdx.x, through shared memory that nobody else uses.
+  __device__ T total(T* shared) const {
+#pragma unroll
+    for (int e = 0; e < size; ++e) shared[threadIdx.x * size + e] = sum[e];
+    __syncthreads();
+    T result = 0;
+    if (threadIdx.x < Tile::m)
+      for (int row = 0; row < rows; ++row) result += shared[row * Tile::m + threadIdx.x];
+    __syncthreads();
+    return result;
+  }
+};
+
+// out[b] (m x n) = epilogue(a[b] (m x k) b[b] (k x n)); line_sums = sums of a over k
+template <class Tile, bool a_contiguous, bool b_contiguous>
+__global__ void __launch_bounds__(Tile::threads, 2)
+    multiply_kernel(Product<typename Tile::T> p, Plan plan, bool a_vectorized, bool b_vectorized, bool out_vectorized,
+                    void* scratch, unsigned* arrivals) {
+  using T = typename Tile::T;
+  DYNAMIC_SHARED(T, shared);
+
+  unsigned split = blockIdx.x % plan.splits, tile = blockIdx.x / plan.splits;
+  unsigned batch = tile / (plan.tiles_m * plan.tiles_n);
+  TilePlace place = tile_place(tile % (plan.tiles_m * plan.tiles_n), plan.tiles_m, plan.tiles_n);
+  int64_t first_m = (int64_t)place.m * Tile::m, first_n = (int64_t)place.n * Tile::n;
+  int64_t first_step = split * (int64_t)plan.split_depth;
+  int depth = p.k - first_step < plan.split_depth ? (int)(p.k - first_step) : plan.split_depth;
+  bool has_line_sums = !a_contiguous && !b_contiguous && p.line_sums && place.n == 0;
+
+  Loader<T, Tile::m, Tile::lanes_m, Tile::depth, Tile::threads, a_contiguous> a(p.a, a_vectorized, batch, first_m,
+                                                                                first_step);
+  Loader<T, Tile::n, Tile::lanes_n, Tile::depth, Tile::threads, b_contiguous> b(p.b, b_vectorized, batch, first_n,
+                                                                                first_step);
+  Multiplier<Tile, a_contiguous, b_contiguous> product;
+  LineSums<Tile> line_sums;
+
+  // Fill all stages but one
+  auto stage_at = [=](int slot) { return shared + slot * Tile::stage_size; };
+  auto fetch = [&](int slot, int steps) {
+    if (steps > 0) {
+      a.fetch(stage_at(slot), steps);
+      b.fetch(stage_at(slot) + Tile::m * Tile::depth, steps);
+    }
+    close_copy_group();
+  };
+  auto deposit = [&](int slot, int steps) {
+    if (steps > 0) {
+      a.deposit(stage_at(slot));
+      b.deposit(stage_at(slot) + Tile::m * Tile::depth);
+    }
+  };
+#pragma unroll
+  for (int slot = 0; slot < Tile::stages - 1; ++slot) {
+    fetch(slot, depth - slot * Tile::depth);
+    deposit(slot, depth - slot * Tile::depth);
+  }
+
+  // Multiply one stage while the next are on their way
+  int slot = 0;
+  for (int steps = depth; steps > 0; steps -= Tile::depth) {
+    wait_for_copies<Tile::stages - 2>();
+    __syncthreads();
+    int steps_to_fetch = steps - (Tile::stages - 1) * Tile::depth;
+    int free_slot = slot > 0 ? slot - 1 : Tile::stages - 1;
+    fetch(free_slot, steps_to_fetch);
+    if (Tile::slices == 1 || product.slice * Tile::slice_depth < steps) product.multiply(stage_at(slot));
+    if (has_line_sums) line_sums.add(stage_at(slot));
+    deposit(free_slot, steps_to_fetch);
+    slot = slot + 1 < Tile::stages ? slot + 1 : 0;
+  }
+  wait_for_copies<0>();
+  __syncthreads();
+  T line_sum = has_line_sums ? line_sums.total(shared) : T(0);
+
+  // Add the slices
+  Vector<T> sums[Tile::own_vectors];
+#pragma unroll
+  for (int i = 0; i < Tile::own_vectors; ++i) {
+    if constexpr (Tile::slices == 1) sums[i] = product.vector(i);
+  }
+  if constexpr (Tile::slices > 1) {
+    Vector<T>* exchange = (Vector<T>*)shared;
+#pragma unroll
+    for (int index = 0; index < Tile::sum_vectors; ++index)
+      exchange[index * Tile::threads + threadIdx.x] = product.vector(index);
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < Tile::own_vectors; ++i) {
+      int index = i * Tile::slices + product.slice;
+      const Vector<T>* first = exchange + index * Tile::threads + threadIdx.x % Tile::slice_threads;
+      sums[i] = *first;
+#pragma unroll
+      for (int slice = 1; slice < Tile::slices; ++slice) add(sums[i], first[slice * Tile::slice_threads]);
+    }
+  }
+
+  // Add the splits, in the last block of the tile to arrive
+  if (plan.splits > 1) {
+    T* partial = (T*)scratch + (int64_t)tile * plan.splits * Tile::partial_size;
+    auto sums_of = [=](unsigned split) { return (Vector<T>*)(partial + (int64_t)split * Tile::partial_size); };
+    auto line_sum_of = [=](unsigned split) {
+      return partial + (int64_t)split * Tile::partial_size + Tile::m * Tile::n + threadIdx.x;
+    };
+#pragma unroll
+    for (int i = 0; i < Tile::own_vectors; ++i) sums_of(split)[i * Tile::threads + threadIdx.x] = sums[i];
+    if (has_line_sums && threadIdx.x < Tile::m) *line_sum_of(split) = line_sum;
+    if (!arrives_last(arrivals + tile, plan.splits)) return;
+#pragma unroll
+    for (int i = 0; i < Tile::own_vectors; ++i) sums[i] = sums_of(0)[i * Tile::threads + threadIdx.x];
+#pragma unroll 4
+    for (unsigned other = 1; other < plan.splits; ++other)
+#pragma unroll
+      for (int i = 0; i < Tile::own_vectors; ++i) add(sums[i], sums_of(other)[i * Tile::threads + threadIdx.x]);
+    if (has_line_sums && threadIdx.x < Tile::m) {
+      line_sum = *line_sum_of(0);
+      for (unsigned other = 1; other < plan.splits; ++other) line_sum += *line_sum_of(other);
+    }
+  }
+
+  // Write
+  Epilogue<T> to(p, out_vectorized, batch);
+  Vector<T>* kept = (Vector<T>*)shared + threadIdx.x;
+  constexpr int kept_vectors = Tile::own_vectors < 8 ? Tile::own_vectors : 8;
+  if (Tile::slices > 1) __syncthreads();
+#pragma unroll
+  for (int first = 0; first < Tile::own_vectors; first += kept_vectors) {
+#pragma unroll
+    for (int i = 0; i < kept_vectors; ++i) kept[i * Tile::threads] = sums[first + i];
+#pragma unroll 1
+    for (int i = 0; i < kept_vectors; ++i) {
+      int index = (first + i) * Tile::slices + product.slice;
+      to.store(first_m + product.row(index), first_n + product.column(index), kept[i * Tile::threads]);
+    }
+  }
+  if (has_line_sums && threadIdx.x < Tile::m && first_m + threadIdx.x < p.m) {
+    T* line_sum_out = p.line_sums + first_m + threadIdx.x;
+    *line_sum_out = p.accumulate ? *line_sum_out + line_sum : line_sum;
+  }
+}
+
+// ---- which kernel
+
+template <typename T>
+using MultiplyKernel = void(Product<T>, Plan, bool, bool, bool, void*, unsigned*);
+
+template <class Tile>
+void multiply_in_tiles(Stream stream, const Product<typename Tile::T>& p, const Plan& plan) {
+  using T = typename Tile::T;
+  static constexpr MultiplyKernel<T>* kernels[2][2] = {
+      {multiply_kernel<Tile, false, false>, multiply_kernel<Tile, false, true>},
+      {multiply_kernel<Tile, true, false>, multiply_kernel<Tile, true, true>}};
+  bool out_vectorized = has_vectors(p.out, p.n) && (p.batch == 1 || p.m * p.n % vector_size<T> == 0) &&
+                        has_vectors(p.bias, 0) && has_vectors(p.saved, 0);
+  launch_with_shared(stream, (unsigned)p.batch * plan.tiles_m * plan.tiles_n * plan.splits, Tile::threads,
+                     Tile::shared_size * sizeof(T), kernels[p.a.has_contiguous_lines][p.b.has_contiguous_lines], p,
+                     plan, p.a.is_vectorized(), p.b.is_vectorized(), out_vectorized, stream.scratch, stream.arrivals);
+}
+
+template <typename T, class... Tile>
+void multiply_in_tiles(Stream stream, const Product<T>& p, TileList<Tile...> tiles) {
+  // Columns of tiles without a column of out write no out, but line_sums.
+  Plan plan = choose_plan<T>(tiles, p.batch, p.m, p.line_sums && p.n == 0 ? 1 : p.n, p.k);
+  int tile = 0;
+  ((tile++ == plan.tile ? multiply_in_tiles<Tile>(stream, p, plan) : void()), ...);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

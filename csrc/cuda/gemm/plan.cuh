@@ -1,0 +1,70 @@
+// Which tile a product gets and into how many pieces its sums are split: a function of the shape alone.
+#pragma once
+#include <limits.h>
+#include <math.h>
+
+#include "tile.cuh"
+
+namespace MINIDL_TARGET {
+namespace {
+
+struct Plan {
+  int tile;  // place in the list of tile shapes
+  unsigned tiles_m, tiles_n, splits;
+  int split_depth;  // steps of k of every split but the last; a multiple of the panel
+};
+
+// An estimate in cycles of an H100. Reasoned, not measured: a multiprocessor does 128 multiply-adds of float in a
+// cycle, 64 of double, and a load from shared memory costs as much as 3 of them; an arrival costs a fence and an
+// atomic, a trip to L2 each, and the first read of what others wrote a third; then one multiprocessor reads about 48
+// bytes of partial sums a cycle.
+constexpr double multiply_adds_per_load = 3, arrival_cycles = 1500, partial_bytes_per_cycle = 48;
+
+struct TileShape {
+  int64_t m, n;
+  double step_cycles, partial_bytes;
+};
+template <class Tile>
+constexpr TileShape shape_of() {
+  constexpr double sums = Tile::thread_m * Tile::thread_n;
+  constexpr double loads = (Tile::thread_m + Tile::thread_n) / vector_size<typename Tile::T>;
+  constexpr double per_cycle = 512 / sizeof(typename Tile::T) * sums / (sums + multiply_adds_per_load * loads);
+  return {Tile::m, Tile::n, Tile::m * Tile::n / per_cycle, Tile::partial_size * sizeof(typename Tile::T)};
+}
+
+// The plan of least estimated time. A block alone does not hide that it works for 128 x 256 x 784 as 8 tiles of 64 x 64
+// on 8 of 132 multiprocessors; the products of an MLP fill them with small tiles first and with splits next, because
+// the block that arrives last reads splits x tile bytes by itself. In cycles, for 128 x 256 x 784: 32 tiles of 32 x 32
+// take 9000, in 4 splits 2400 for the sums + 1500 + 340 to add them up; 8 tiles of 64 x 64 in 16 splits 2700 + 1500 +
+// 5500.
+//                     batch 32         batch 128        batch 512
+//   784 ->  256   32 x 32, 8 splits   4 splits         1 split
+//   256 ->  128            8          4                1
+//   128 ->   10            1          1                1
+template <typename T, class... Tile>
+Plan choose_plan(TileList<Tile...>, int64_t batch, int64_t m, int64_t n, int64_t k) {
+  constexpr unsigned split_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 132};
+  constexpr TileShape shapes[] = {shape_of<Tile>()...};
+  Plan best = {};
+  double least = INFINITY;
+  for (int tile = 0; tile < (int)sizeof...(Tile); ++tile) {
+    TileShape shape = shapes[tile];
+    int64_t tiles_m = divide_up(m, shape.m), tiles_n = divide_up(n, shape.n), tiles = batch * tiles_m * tiles_n;
+    for (unsigned wanted : split_counts) {
+      int64_t depth = divide_up(divide_up(k, wanted), panel_depth<T>) * panel_depth<T>;
+      int64_t splits = k > 0 ? divide_up(k, depth) : 1;
+      bool has_room = tiles <= arrival_count && tiles * splits * shape.partial_bytes <= scratch_bytes;
+      if (depth > INT_MAX || (wanted > 1 && (splits != wanted || !has_room))) continue;
+      double cycles = divide_up(tiles * splits, multiprocessors) * (depth * shape.step_cycles);
+      if (splits > 1) cycles += arrival_cycles + splits * shape.partial_bytes / partial_bytes_per_cycle;
+      if (cycles < least) {
+        least = cycles;
+        best = {tile, (unsigned)tiles_m, (unsigned)tiles_n, (unsigned)splits, (int)depth};
+      }
+    }
+  }
+  return best;
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

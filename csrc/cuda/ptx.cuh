@@ -1,0 +1,90 @@
+// The instructions that CUDA C++ has no words for; the only file with asm and with a branch on the architecture.
+#pragma once
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+namespace MINIDL_TARGET {
+namespace {
+
+// sm_80 copies from global to shared memory past the registers, and multiplies in TF32 and bfloat16; sm_75 does
+// neither.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr bool has_async_copies = false;
+#else
+constexpr bool has_async_copies = true;
+#endif
+
+// Starts to copy 4, 8 or 16 bytes from global to shared memory, both aligned to as many; zeros, and nothing is read,
+// where not wanted.
+template <int bytes>
+__device__ inline void copy_async(void* shared, const void* global, bool is_wanted) {
+  unsigned to = (unsigned)__cvta_generic_to_shared(shared);
+  int wanted_bytes = is_wanted ? bytes : 0;
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(wanted_bytes) : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(bytes), "r"(wanted_bytes)
+                 : "memory");
+}
+
+// Closes the group of all copies that this thread has started since its last group; a group may be empty.
+template <bool is_available = has_async_copies>
+__device__ inline void close_copy_group() {
+  if constexpr (is_available) asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most so many of this thread's newest groups are still under way.
+template <int groups, bool is_available = has_async_copies>
+__device__ inline void wait_for_copies() {
+  if constexpr (is_available) asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
+}
+
+// The nearest number of 10 bits of mantissa, as the TF32 multiplication wants it; ties away from zero.
+__device__ inline uint32_t round_to_tf32(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  return __float_as_uint(x);
+#else
+  uint32_t rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+  return rounded;
+#endif
+}
+
+// The nearest bfloat16 of each, ties to even; `low` in the lower half.
+__device__ inline uint32_t round_to_bfloat16_pair(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  return 0;
+#else
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#endif
+}
+
+// sum (16 x 8) += a (16 x 8) b (8 x 8) in TF32 by a whole warp; with group = lane / 4 and place = lane % 4 a lane holds
+// a[group, group + 8; place], a[group, group + 8; place + 4], b[place, place + 4; group] and, as of any product of this
+// kind, sum[group; 2 place, 2 place + 1], sum[group + 8; 2 place, 2 place + 1].
+__device__ inline void multiply_add_tf32(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  __trap();
+#else
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// sum (16 x 8) += a (16 x 16) b (16 x 8) in bfloat16 by a whole warp; as multiply_add_tf32, with the pair of steps
+// 2 place, 2 place + 1 in the place of one step, and + 8 in the place of + 4.
+__device__ inline void multiply_add_bfloat16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+  __trap();
+#else
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

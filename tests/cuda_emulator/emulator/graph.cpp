@@ -1,0 +1,118 @@
+// Launches, and graphs of them: a stream that records appends to a list what it would have run.
+#include <map>
+
+#include "grid.h"
+#include "runtime.h"
+
+struct EmulatedGraphExec {
+  EmulatedGraph graph;
+};
+
+namespace emulator {
+namespace {
+
+auto& dynamic_shared_limits = *new std::map<const void*, size_t>;  // of kernels that have asked for more than usual
+
+bool is_launchable(const cudaLaunchConfig_t& config) {
+  const dim3 &blocks = config.gridDim, &threads = config.blockDim;
+  size_t block_threads = (size_t)threads.x * threads.y * threads.z;
+  return block_threads >= 1 && block_threads <= 1024 && threads.z <= 64 && blocks.x >= 1 && blocks.y >= 1 &&
+         blocks.z >= 1 && blocks.x <= 0x7fffffff && blocks.y <= 65535 && blocks.z <= 65535;
+}
+
+void call_function(const void* function) { (*static_cast<const std::function<void()>*>(function))(); }
+
+}  // namespace
+
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> call) {
+  std::lock_guard lock(guard);
+  if (is_dead()) return cudaErrorLaunchFailure;
+  if (!is_launchable(config)) return answer(cudaErrorInvalidConfiguration);
+  auto asked = dynamic_shared_limits.find(kernel);
+  if (config.dynamicSmemBytes > (asked == dynamic_shared_limits.end() ? static_shared_bytes : asked->second))
+    return answer(cudaErrorInvalidValue);
+  dim3 blocks = config.gridDim, threads = config.blockDim;
+  size_t shared_bytes = config.dynamicSmemBytes;
+  return submit(config.stream, [=] {
+    std::string failure = run({blocks, threads, shared_bytes, limits().shared_bytes, call_function, &call});
+    if (failure.empty()) return cudaSuccess;
+    die(failure);
+    return cudaErrorLaunchFailure;
+  });
+}
+
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  std::lock_guard lock(guard);
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return answer(cudaSuccess);
+  if (value < 0 || (size_t)value > limits().shared_bytes) return answer(cudaErrorInvalidValue);
+  dynamic_shared_limits[kernel] = (size_t)value;
+  return answer(cudaSuccess);
+}
+
+}  // namespace emulator
+
+using emulator::answer;
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
+  std::lock_guard lock(emulator::guard);
+  if (!handle) return answer(cudaErrorStreamCaptureUnsupported);  // the default stream cannot record
+  if (handle->recording) return answer(cudaErrorIllegalState);
+  handle->recording = new EmulatedGraph;
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
+  std::lock_guard lock(emulator::guard);
+  *graph = nullptr;
+  EmulatedStream& stream = emulator::stream_of(handle);
+  if (!stream.recording) return answer(cudaErrorIllegalState);
+  bool is_invalidated = stream.is_invalidated;
+  if (is_invalidated)
+    delete stream.recording;
+  else
+    *graph = stream.recording;
+  stream.recording = nullptr;
+  stream.is_invalidated = false;
+  return answer(is_invalidated ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
+  EmulatedStream& stream = emulator::stream_of(handle);
+  *status = stream.is_invalidated ? cudaStreamCaptureStatusInvalidated
+            : stream.recording    ? cudaStreamCaptureStatusActive
+                                  : cudaStreamCaptureStatusNone;
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count) {
+  *count = graph->nodes.size();
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new EmulatedGraphExec{*graph};
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return answer(cudaSuccess); }
+
+// A graph launched into a stream that records becomes a node there.
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  return emulator::submit(stream, [exec] {
+    for (const auto& node : exec->graph.nodes) {
+      cudaError_t error = node();
+      if (error != cudaSuccess) return error;
+    }
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return answer(cudaSuccess);
+}
