@@ -1,6 +1,7 @@
 // Activations, forward and backward, element by element.
 #include <math.h>
 
+#include "activation.cuh"
 #include "elementwise.cuh"
 #include "kernels.h"
 #include "reduce.cuh"
@@ -28,13 +29,6 @@ namespace {
   void name##_backward(Stream stream, const T* saved, const T* grad_out, T* grad_x, int64_t size) { \
     map(stream, size, grad_x, name##_of{}, saved, grad_out);                                        \
   }
-
-// 1 / (1 + e^-x), without overflow, relative to itself also in the left tail.
-template <typename T>
-__device__ T sigmoid(T x) {
-  const T tail = ::exp(-fabs(x));
-  return (x < T(0) ? tail : T(1)) / (T(1) + tail);
-}
 
 // sigmoid and tanh save their output: there, x is out.
 ACTIVATION(sigmoid, sigmoid(x), grad * x * (T(1) - x))
