@@ -1,9 +1,11 @@
 // The threads of a block as fibers: who runs next, who waits for whom, and what is wrong when nobody can go on.
 // Compiled without sanitizers: what it does on behalf of the threads is told to them by hand.
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <tuple>
@@ -27,6 +29,7 @@ struct Rendezvous {
   const char* instruction = nullptr;
   unsigned mask = 0, arrived = 0, present = 0;
   Site site{};
+  void* order = nullptr;
   unsigned char brought[warp_lanes][64];
 
   bool is_free() const { return arrived == 0 && present == 0; }
@@ -59,21 +62,30 @@ struct Warp {
   unsigned all() const { return lanes == warp_lanes ? 0xffffffffu : (1u << lanes) - 1; }
 };
 
+// A new thread for the sanitizer takes a millisecond, so blocks take turns with two sets: it sees races between
+// neighbours in the order of blocks, which can be random.
+constexpr unsigned race_check_sets = 2;
+
 // Never destroyed: fibers may still be suspended when the process ends.
 auto& threads = *new std::deque<RunningThread>;
 auto& warps = *new std::deque<Warp>;
 auto& shared_memory = *new SharedMemory;
 
 const Grid* grid = nullptr;
-unsigned thread_count = 0, live_threads = 0;
+unsigned thread_count = 0, live_threads = 0, first_thread = 0;
 int barrier_result = 0;
-unsigned barriers_passed = 0;
 std::string failure;
 char dynamic_declaration;
-// Addresses that stand for an ordering: the launch before its threads, they before its end, a barrier before its
-// leavers.
-char launch_order, end_order, barrier_orders[2];
+// Addresses that stand for an ordering, in what the race check is told: the launch before its threads, they before its
+// end. Every meeting has one of its own, until they run out: one that blocks share would order the blocks.
+char launch_order, end_order;
+int64_t meeting_orders[1 << 14];
+unsigned meetings = 0;
+void* barrier_order = nullptr;
 
+void* new_order() { return &meeting_orders[meetings++ % std::size(meeting_orders)]; }
+
+RunningThread& thread_at(unsigned i) { return threads[first_thread + i]; }
 RunningThread& running() { return *static_cast<RunningThread*>(current); }
 
 std::string text_of(const char* format, va_list arguments) {
@@ -118,7 +130,7 @@ void run_thread(void*) {
 bool run_ready_lanes(const Warp& warp, Order& order) {
   bool any = false;
   order.for_each(warp.lanes, [&](unsigned lane) {
-    RunningThread& thread = threads[warp.first + lane];
+    RunningThread& thread = thread_at(warp.first + lane);
     if (thread.state != State::ready) return true;
     any = true;
     current = &thread;
@@ -136,7 +148,7 @@ bool release_barrier() {
   const RunningThread* first = nullptr;
   int there = 0, passed_true = 0;
   for (unsigned i = 0; i < thread_count; ++i) {
-    const RunningThread& thread = threads[i];
+    const RunningThread& thread = thread_at(i);
     if (thread.state != State::at_barrier) continue;
     if (!first) first = &thread;
     ++there;
@@ -155,8 +167,8 @@ bool release_barrier() {
     return false;
   }
   barrier_result = passed_true;
-  ++barriers_passed;
-  for (unsigned i = 0; i < thread_count; ++i) threads[i].state = State::ready;
+  barrier_order = new_order();
+  for (unsigned i = 0; i < thread_count; ++i) thread_at(i).state = State::ready;
   return true;
 }
 
@@ -164,7 +176,7 @@ bool release_barrier() {
 void note_deadlock() {
   std::map<std::tuple<std::string, int, std::string>, std::pair<const RunningThread*, int>> waiting;
   for (unsigned i = 0; i < thread_count; ++i) {
-    const RunningThread& thread = threads[i];
+    const RunningThread& thread = thread_at(i);
     if (thread.state == State::exited) continue;
     auto& [first, count] = waiting[{thread.site.file, thread.site.line, thread.instruction}];
     if (count++ == 0) first = &thread;
@@ -181,13 +193,16 @@ void note_deadlock() {
 void begin_block(unsigned number) {
   blockIdx = {number % gridDim.x, number / gridDim.x % gridDim.y, number / gridDim.x / gridDim.y};
   live_threads = thread_count;
+  barrier_order = new_order();
+  if (has_race_check()) first_thread = first_thread == 0 ? thread_count : 0;
   shared_memory.clear();
   if (grid->dynamic_shared_bytes > 0)
     shared_memory.array(&dynamic_declaration, grid->dynamic_shared_bytes, 16, {"the launch", 0});
+  release(&launch_order);
   for (Warp& warp : warps)
     for (Rendezvous& meeting : warp.meetings) meeting.arrived = meeting.present = 0;
   for (unsigned i = 0; i < thread_count; ++i) {
-    RunningThread& thread = threads[i];
+    RunningThread& thread = thread_at(i);
     thread.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
     thread.number = i;
     thread.lane = i % warp_lanes;
@@ -226,14 +241,14 @@ std::string run(const Grid& launched) {
   gridDim = launched.blocks;
   thread_count = blockDim.x * blockDim.y * blockDim.z;
   failure.clear();
-  if (threads.size() < thread_count) threads.resize(thread_count);
+  first_thread = 0;
+  if (threads.size() < race_check_sets * thread_count) threads.resize(race_check_sets * thread_count);
   while (warps.size() * warp_lanes < thread_count) warps.emplace_back();
   for (unsigned first = 0; first < thread_count; first += warp_lanes) {
     warps[first / warp_lanes].first = first;
     warps[first / warp_lanes].lanes = std::min(thread_count - first, warp_lanes);
   }
   Order order;
-  release(&launch_order);
   order.for_each(gridDim.x * gridDim.y * gridDim.z, [&](unsigned number) {
     run_block(number, order);
     return failure.empty();
@@ -255,8 +270,7 @@ void fail(Site site, const char* format, ...) {
 
 int meet_block(bool value, Site site) {
   running().value = value;
-  // By turns: who leaves late must not see what was done before the next barrier.
-  char* order = &barrier_orders[barriers_passed % 2];
+  void* order = barrier_order;
   release(order);
   wait(State::at_barrier, "__syncthreads", site);
   acquire(order);
@@ -288,6 +302,7 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
     rendezvous_->instruction = instruction;
     rendezvous_->mask = mask;
     rendezvous_->site = site;
+    rendezvous_->order = new_order();
   } else if (std::strcmp(rendezvous_->instruction, instruction) || !is_same(rendezvous_->site, site)) {
     fail(site, "lane %u is in %s, while other lanes of its mask %08x are in %s at %s:%d", thread.lane, instruction,
          mask, rendezvous_->instruction, rendezvous_->site.file, rendezvous_->site.line);
@@ -298,14 +313,14 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
   unsigned bit = 1u << thread.lane;
   rendezvous_->arrived |= bit;
   rendezvous_->present |= bit;
-  if (orders_memory) release(rendezvous_);
+  if (orders_memory) release(rendezvous_->order);
   if (rendezvous_->arrived == mask) {
     for (unsigned lane = 0; lane < warp.lanes; ++lane)
-      if (mask >> lane & 1) threads[warp.first + lane].state = State::ready;
+      if (mask >> lane & 1) thread_at(warp.first + lane).state = State::ready;
   } else {
     wait(State::in_warp_meeting, instruction, site);
   }
-  if (orders_memory) acquire(rendezvous_);
+  if (orders_memory) acquire(rendezvous_->order);
 }
 
 WarpMeeting::~WarpMeeting() {

@@ -122,12 +122,7 @@ Fiber::~Fiber() {
 void Fiber::start(void (*body)(void*), void* argument) {
   if (!stack_) take_stack();
   if (!is_finished_) allow(stack_, stack_bytes);  // frames that never returned
-  if (has_race_check()) {
-    // A thread of its own, on memory that none has used before.
-    if (race_fiber_) __tsan_destroy_fiber(race_fiber_);
-    race_fiber_ = __tsan_create_fiber(0);
-    mmap(stack_, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  }
+  if (has_race_check() && !race_fiber_) race_fiber_ = __tsan_create_fiber(0);
   body_ = body;
   argument_ = argument;
   fake_stack_ = nullptr;
