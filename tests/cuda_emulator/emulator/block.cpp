@@ -1,5 +1,5 @@
-// The threads of a block as fibers: who runs next, who waits for whom, and what is wrong when nobody can go on. Compiled
-// without sanitizers: what it does on behalf of the threads is told to them by hand.
+// The threads of a block as fibers: who runs next, who waits for whom, and what is wrong when nobody can go on.
+// Compiled without sanitizers: what it does on behalf of the threads is told to them by hand.
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -37,12 +37,19 @@ namespace {
 
 enum class State { ready, at_barrier, in_warp_meeting, exited };
 
+struct GroupedCopy : CopyUnderWay {
+  int group;
+};
+
 struct RunningThread : Thread {
   Fiber fiber;
   State state = State::exited;
   Site site{};
   const char* instruction = nullptr;
   bool value = false;
+  bool has_fenced = false;
+  std::deque<GroupedCopy> copies;
+  int copy_groups = 0;
 };
 
 struct Warp {
@@ -63,7 +70,8 @@ int barrier_result = 0;
 unsigned barriers_passed = 0;
 std::string failure;
 char dynamic_declaration;
-// Addresses that stand for an ordering: the launch before its threads, they before its end, a barrier before its leavers.
+// Addresses that stand for an ordering: the launch before its threads, they before its end, a barrier before its
+// leavers.
 char launch_order, end_order, barrier_orders[2];
 
 RunningThread& running() { return *static_cast<RunningThread*>(current); }
@@ -101,8 +109,7 @@ void run_thread(void*) {
   acquire(&launch_order);
   grid->call(grid->arguments);
   RunningThread& thread = running();
-  if (!thread.copies.empty())
-    fail(thread.site, "the kernel ended with an asynchronous copy that nobody waited for");
+  if (!thread.copies.empty()) fail(thread.site, "the kernel ended with an asynchronous copy that nobody waited for");
   release(&end_order);
   thread.state = State::exited;
   --live_threads;
@@ -176,7 +183,7 @@ void begin_block(unsigned number) {
   live_threads = thread_count;
   shared_memory.clear();
   if (grid->dynamic_shared_bytes > 0)
-    shared_memory.array(&dynamic_declaration, grid->dynamic_shared_bytes, 16, {"launch", 0});
+    shared_memory.array(&dynamic_declaration, grid->dynamic_shared_bytes, 16, {"the launch", 0});
   for (Warp& warp : warps)
     for (Rendezvous& meeting : warp.meetings) meeting.arrived = meeting.present = 0;
   for (unsigned i = 0; i < thread_count; ++i) {
@@ -208,8 +215,7 @@ void run_block(unsigned number, Order& order) {
   }
   if (!failure.empty()) return;
   std::string broken = shared_memory.broken_fence();
-  if (!broken.empty())
-    note_failure("block (%u, %u, %u): %s", blockIdx.x, blockIdx.y, blockIdx.z, broken.c_str());
+  if (!broken.empty()) note_failure("block (%u, %u, %u): %s", blockIdx.x, blockIdx.y, blockIdx.z, broken.c_str());
 }
 
 }  // namespace
@@ -263,7 +269,8 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
   RunningThread& thread = running();
   Warp& warp = warps[thread.number / warp_lanes];
   mask &= warp.all();  // a warp that the block does not fill has no other lanes
-  if (!(mask >> thread.lane & 1)) fail(site, "lane %u calls %s with mask %08x, which leaves it out", thread.lane, instruction, mask);
+  if (!(mask >> thread.lane & 1))
+    fail(site, "lane %u calls %s with mask %08x, which leaves it out", thread.lane, instruction, mask);
   rendezvous_ = nullptr;
   for (Rendezvous& meeting : warp.meetings) {
     if (!meeting.is_forming()) continue;
@@ -282,11 +289,12 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
     rendezvous_->mask = mask;
     rendezvous_->site = site;
   } else if (std::strcmp(rendezvous_->instruction, instruction) || !is_same(rendezvous_->site, site)) {
-    fail(site, "lane %u is in %s, while other lanes of its mask %08x are in %s at %s:%d", thread.lane, instruction, mask,
-         rendezvous_->instruction, rendezvous_->site.file, rendezvous_->site.line);
+    fail(site, "lane %u is in %s, while other lanes of its mask %08x are in %s at %s:%d", thread.lane, instruction,
+         mask, rendezvous_->instruction, rendezvous_->site.file, rendezvous_->site.line);
   }
   for (size_t i = 0; i < bytes; ++i)  // not memcpy: the race check would take it for the thread's access
-    const_cast<volatile unsigned char*>(rendezvous_->brought[thread.lane])[i] = static_cast<const unsigned char*>(brought)[i];
+    const_cast<volatile unsigned char*>(rendezvous_->brought[thread.lane])[i] =
+        static_cast<const unsigned char*>(brought)[i];
   unsigned bit = 1u << thread.lane;
   rendezvous_->arrived |= bit;
   rendezvous_->present |= bit;
@@ -309,9 +317,23 @@ unsigned WarpMeeting::mask() const { return rendezvous_->mask; }
 
 void WarpMeeting::read(unsigned lane, void* to, size_t bytes) const {
   if (lane >= warp_lanes || !(rendezvous_->mask >> lane & 1))
-    fail(site_, "%s reads lane %u, which takes no part in it (mask %08x)", rendezvous_->instruction, lane, rendezvous_->mask);
-  for (size_t i = 0; i < bytes; ++i)
-    static_cast<volatile unsigned char*>(to)[i] = rendezvous_->brought[lane][i];
+    fail(site_, "%s reads lane %u, which takes no part in it (mask %08x)", rendezvous_->instruction, lane,
+         rendezvous_->mask);
+  for (size_t i = 0; i < bytes; ++i) static_cast<volatile unsigned char*>(to)[i] = rendezvous_->brought[lane][i];
+}
+
+void note_fence() { running().has_fenced = true; }
+bool has_fenced() { return running().has_fenced; }
+
+void begin_copy(const CopyUnderWay& copy) { running().copies.push_back({copy, running().copy_groups}); }
+void close_copy_group() { ++running().copy_groups; }
+
+bool take_landed_copy(int groups, CopyUnderWay* copy) {
+  RunningThread& thread = running();
+  if (thread.copies.empty() || thread.copies.front().group >= thread.copy_groups - groups) return false;
+  *copy = thread.copies.front();
+  thread.copies.pop_front();
+  return true;
 }
 
 void* shared_array(const void* declaration, size_t bytes, size_t alignment, Site site) {
