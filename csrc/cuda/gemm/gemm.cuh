@@ -129,6 +129,7 @@ __global__ void __launch_bounds__(Tile::threads, 2)
     multiply_kernel(Product<typename Tile::T> p, Plan plan, bool a_vectorized, bool b_vectorized, bool out_vectorized,
                     void* scratch, unsigned* arrivals) {
   using T = typename Tile::T;
+  constexpr int size = vector_size<T>;
   DYNAMIC_SHARED(T, shared);
 
   unsigned split = blockIdx.x % plan.splits, tile = blockIdx.x / plan.splits;
@@ -241,7 +242,10 @@ __global__ void __launch_bounds__(Tile::threads, 2)
 #pragma unroll 1
     for (int i = 0; i < kept_vectors; ++i) {
       int index = (first + i) * Tile::slices + product.slice;
-      to.store(first_m + product.row(index), first_n + product.column(index), kept[i * Tile::threads]);
+      int64_t row = first_m + product.row(index), column = first_n + product.column(index);
+      int64_t columns = p.n - column;
+      if (row < p.m && columns > 0)
+        to.store(row, column, kept[i * Tile::threads], columns < size ? (int)columns : size);
     }
   }
   if (has_line_sums && threadIdx.x < Tile::m && first_m + threadIdx.x < p.m) {
@@ -261,11 +265,10 @@ void multiply_in_tiles(Stream stream, const Product<typename Tile::T>& p, const 
   static constexpr MultiplyKernel<T>* kernels[2][2] = {
       {multiply_kernel<Tile, false, false>, multiply_kernel<Tile, false, true>},
       {multiply_kernel<Tile, true, false>, multiply_kernel<Tile, true, true>}};
-  bool out_vectorized = has_vectors(p.out, p.n) && (p.batch == 1 || p.m * p.n % vector_size<T> == 0) &&
-                        has_vectors(p.bias, 0) && has_vectors(p.saved, 0);
   launch_with_shared(stream, (unsigned)p.batch * plan.tiles_m * plan.tiles_n * plan.splits, Tile::threads,
                      Tile::shared_size * sizeof(T), kernels[p.a.has_contiguous_lines][p.b.has_contiguous_lines], p,
-                     plan, p.a.is_vectorized(), p.b.is_vectorized(), out_vectorized, stream.scratch, stream.arrivals);
+                     plan, p.a.is_vectorized(), p.b.is_vectorized(), has_vector_outputs(p), stream.scratch,
+                     stream.arrivals);
 }
 
 template <typename T, class... Tile>

@@ -1,6 +1,6 @@
 // From global to shared memory: the lines of a factor that a tile needs, a stage of `depth` steps at a time.
 #pragma once
-#include "ptx.cuh"
+#include <ptx.cuh>
 #include "tile.cuh"
 
 namespace MINIDL_TARGET {

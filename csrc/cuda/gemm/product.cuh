@@ -26,7 +26,7 @@ __device__ void add(Vector<T>& sum, const Vector<T>& term) {
 
 // Whether whole vectors can be read or written from data on and from every multiple of stride on.
 template <typename T>
-bool has_vectors(const T* data, int64_t stride) {
+__host__ __device__ bool has_vectors(const T* data, int64_t stride) {
   return (uintptr_t)data % vector_bytes == 0 && stride % vector_size<T> == 0;
 }
 
@@ -51,9 +51,17 @@ struct Product {
   bool accumulate = false;
   const T* bias = nullptr;  // n values, or null
   Activation activation = Activation::none;
-  const T* saved = nullptr;  // like out, or null; else out is a gradient that goes back through the activation
-  T* line_sums = nullptr;    // m values, (+)= the sums of a's lines along k, or null; a's lines lie side by side then
+  const T* saved = nullptr;   // like out, or null; else out is a gradient that goes back through the activation
+  bool repeats_bias = false;  // bias is one value for all of out
+  T* line_sums = nullptr;     // m values, (+)= the sums of a's lines along k, or null; a's lines lie side by side then
 };
+
+// Whether out, and what is read like out, can be accessed in vectors.
+template <typename T>
+__host__ __device__ bool has_vector_outputs(const Product<T>& p) {
+  return has_vectors(p.out, p.n) && (p.batch == 1 || p.m * p.n % vector_size<T> == 0) && has_vectors(p.bias, 0) &&
+         has_vectors(p.saved, 0);
+}
 
 }  // namespace
 }  // namespace MINIDL_TARGET

@@ -1,14 +1,31 @@
 // Matrix products: plain, batched, and the three of a linear layer.
 #include "gemm/gemm.cuh"
+#include "gemm/vector_products.cuh"
 #include "kernels.h"
 
 namespace MINIDL_TARGET {
 
 namespace {
 
+// With fewer steps a warp of dot_products_kernel would have idle lanes.
+template <typename T>
+constexpr int64_t least_dot_depth = warp_threads * vector_size<T>;
+
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
-  multiply_in_tiles(stream, p, tiles_for<T>());
+  bool is_vector = (p.m == 1 || p.n == 1) && !p.line_sums;
+  const Factor<T>& matrix = p.m == 1 ? p.b : p.a;
+  if (is_vector && (!matrix.has_contiguous_lines || p.k >= least_dot_depth<T>)) {
+    Product<T> transposed = p;
+    if (p.m > 1) {
+      transposed.m = 1, transposed.n = p.m;
+      transposed.a = p.b, transposed.b = p.a;
+      transposed.repeats_bias = true;
+    }
+    multiply_vector(stream, transposed);
+  } else {
+    multiply_in_tiles(stream, p, tiles_for<T>());
+  }
 }
 
 template <typename T>
@@ -19,8 +36,15 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
     m *= batch;
     batch = 1;
   }
-  multiply(stream, Product<T>{batch, m, n, k, Factor<T>{a, m, k, !transpose_a, batch_stride_a},
-                              Factor<T>{b, n, k, transpose_b, batch_stride_b}, out, accumulate});
+  // A grid has at most 2^31 - 1 blocks.
+  constexpr int64_t most_at_once = 1 << 20;
+  for (int64_t first = 0; first < batch; first += most_at_once) {
+    int64_t count = batch - first < most_at_once ? batch - first : most_at_once;
+    multiply(stream,
+             Product<T>{count, m, n, k, Factor<T>{a + first * batch_stride_a, m, k, !transpose_a, batch_stride_a},
+                        Factor<T>{b + first * batch_stride_b, n, k, transpose_b, batch_stride_b}, out + first * m * n,
+                        accumulate});
+  }
 }
 
 template <typename T>
