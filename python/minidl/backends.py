@@ -123,7 +123,9 @@ def load(wanted: str | device | Backend | None) -> Backend:
     if where.type == "cpu":
         return cpu
     if where.index:
-        raise ValueError(f"device '{where}': minidl uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={where.index} makes it that")
+        raise ValueError(
+            f"device '{where}': minidl uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={where.index} makes it that"
+        )
     return cuda or _load_cuda()
 
 
