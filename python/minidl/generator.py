@@ -17,7 +17,8 @@ class Generator:
 
     Every draw takes a ticket {seed, number of the call}; the numbers follow from the ticket alone, so they are the same
     on the CPU and the GPU and for any number of threads. Each back end counts its own calls, from where the CPU's count
-    is at its first one: weights drawn on the CPU and masks drawn on the GPU are those of the CPU alone. ``device`` is accepted as in PyTorch; one generator serves every device.
+    is at its first one: weights drawn on the CPU and masks drawn on the GPU are those of the CPU alone. ``device`` is
+    accepted as in PyTorch; one generator serves every device.
 
     >>> import minidl
     >>> first = minidl.rand(3, generator=minidl.Generator().manual_seed(1))
