@@ -370,7 +370,8 @@ ACTIVATION: list[OpCase] = [
     OpCase(ops.sigmoid, sigmoid, elementwise=True, rtol=2.5, grad_rtol=8, reason="exponential, sum, quotient"),
     OpCase(ops.logsigmoid, lambda x: -np.logaddexp(0, -x), elementwise=True, rtol=3, grad_rtol=6,
            reason="exponential, then log1p"),
-    OpCase(ops.tanh, np.tanh, elementwise=True, rtol=1.5, cuda_rtol=2.5, grad_rtol=8, reason="1 - 2 / (e^2x + 1) near 0.6"),
+    OpCase(ops.tanh, np.tanh, elementwise=True, rtol=1.5, cuda_rtol=2.5, grad_rtol=8,
+           reason="1 - 2 / (e^2x + 1) near 0.6"),
     OpCase(ops.hardtanh, lambda x, min_val, max_val: np.clip(x, min_val, max_val), elementwise=True, rtol=0,
            kwargs={"min_val": -1.5, "max_val": 2.0}, kinks=(-1.5, 2.0), grad_rtol=0),
 ]

@@ -36,8 +36,8 @@ FUNCTIONS: list[tuple[str, Callable[[Array], Array], tuple[float, float], float,
     ("erf", erf, (-4.5, 4.5), 1.5, 2.5),
     ("rsqrt", lambda x: 1 / np.sqrt(x), (1e-30, 1e30), 1.5, 1.5),
 ]
-# CUDA's own functions: the largest errors that the CUDA C++ Programming Guide names (Mathematical Functions), or glibc's
-# in the emulator, and half an ulp for the reference.
+# CUDA's own functions: the largest errors that the CUDA C++ Programming Guide names (Mathematical Functions), or those
+# of glibc in the emulator, and half an ulp for the reference.
 CUDA_LIMITS: dict[str, tuple[float, float]] = {"tanh": (2.5, 2.5), "pow": (4.5, 2.5)}
 each_function = pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case[0])
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from minidl.autograd import is_grad_enabled
 from minidl.backends import Backend
+from minidl.changes import note_foreign_write
 from minidl.dtypes import to_numpy_dtype
 from minidl.generator import Generator, default_generator
-from minidl.changes import note_foreign_write
 from minidl.ops.copies import cast, store
 from minidl.ops.creation import _shape_of, empty
 from minidl.ops.elementwise import mul
