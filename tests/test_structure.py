@@ -18,7 +18,7 @@ PACKAGE = ROOT / "python/minidl"
 # From the lowest to the highest: a module imports from its own layer and from those before it.
 LAYERS = [
     {"_cpu", "changes", "dtypes", "kinds"},
-    {"backends", "kernels"},
+    {"backends", "host_arrays", "kernels"},
     {"autograd", "tensor", "tensor_methods", "function", "gradients", "generator", "cuda"},
     {"ops", "selftest"},
     {"nn", "optim", "data", "io", "utils", "vision"},

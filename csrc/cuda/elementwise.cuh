@@ -136,6 +136,7 @@ struct PackLayout {
   __device__ void locate(uint32_t pack, int64_t (&offsets)[operands]) const {
 #pragma unroll
     for (int k = 0; k < operands; ++k) offsets[k] = 0;
+#pragma unroll 1
     for (int d = dims - 1; d > 0; --d) {
       const uint32_t quotient = extents[d].quotient(pack);
       const uint32_t place = pack - quotient * extents[d].divisor;
@@ -153,6 +154,7 @@ __global__ void __launch_bounds__(map_threads)
     broadcast_kernel(T* out, int64_t size, F f, const PackLayout<sizeof...(Inputs)> layout, const Inputs*... inputs) {
   constexpr int packs = packs_per_thread<width>, count = sizeof...(Inputs);
   const uint32_t first = blockIdx.x * (packs * map_threads) + threadIdx.x;
+  auto is_repeated = [&](int input) { return width > 1 && layout.strides[layout.dims - 1][input] == 0; };
   Pack<T, width> loaded[packs][count];
 #pragma unroll
   for (int k = 0; k < packs; ++k) {
@@ -161,21 +163,17 @@ __global__ void __launch_bounds__(map_threads)
     if (left <= 0) continue;
     int64_t offsets[count];
     layout.locate(pack, offsets);
-    auto load = [&](auto* from, int input) {
-      using Input = std::remove_cvref_t<decltype(*from)>;
-      if (width == 1 || layout.strides[layout.dims - 1][input] != 0)
-        return convert_pack<T>(load_pack<width>(from + offsets[input], left));
-      Pack<T, width> repeated;
-      const Input value = from[offsets[input]];
-#pragma unroll
-      for (int j = 0; j < width; ++j) repeated.at[j] = (T)value;
-      return repeated;
-    };
     int input = 0;
-    ((loaded[k][input] = load(inputs, input), ++input), ...);
+    ((loaded[k][input] = convert_pack<T>(load_pack<width>(inputs + offsets[input], is_repeated(input) ? 1 : left)),
+      ++input),
+     ...);
   }
 #pragma unroll
   for (int k = 0; k < packs; ++k) {
+#pragma unroll
+    for (int input = 0; input < count; ++input)
+      if (is_repeated(input))  // only now, for it waits for the load
+        for (int j = 1; j < width; ++j) loaded[k][input].at[j] = loaded[k][input].at[0];
     const int64_t i = (int64_t)(first + k * map_threads) * width;
     store_pack(out + i, map_packs<T>(f, loaded[k], std::index_sequence_for<Inputs...>()), size - i);
   }

@@ -41,6 +41,40 @@ __device__ T block_reduce(T value, Combine combine) {
   return value;
 }
 
+// The value of the lane whose number differs by the bits of distance; T may be a struct whose size is a multiple of 4.
+template <typename T>
+__device__ T shuffle_xor(T value, int distance) {
+  struct Words {
+    unsigned word[sizeof(T) / sizeof(unsigned)];
+  };
+  Words words = __builtin_bit_cast(Words, value);
+#pragma unroll
+  for (unsigned& word : words.word) word = __shfl_xor_sync(whole_warp, word, distance);
+  return __builtin_bit_cast(T, words);
+}
+
+// combine over each group of `lanes` neighbouring threads, the result in all of them; T may be a struct. lanes is a
+// power of two: up to 32, or all threads of the block. Whole warps take part, and more than 32 lanes need the whole
+// block.
+template <int lanes, typename T, typename Combine>
+__device__ T group_reduce(T value, Combine combine) {
+  constexpr int lanes_of_warp = lanes < warp_threads ? lanes : warp_threads;
+#pragma unroll
+  for (int distance = lanes_of_warp / 2; distance > 0; distance /= 2)
+    value = combine(value, shuffle_xor(value, distance));
+  if constexpr (lanes > warp_threads) {
+    constexpr int warps = lanes / warp_threads;
+    SHARED(T, of_warp, [warps]);
+    __syncthreads();  // an earlier use of of_warp is over
+    if (threadIdx.x % warp_threads == 0) of_warp[threadIdx.x / warp_threads] = value;
+    __syncthreads();
+    value = of_warp[threadIdx.x % warps];
+#pragma unroll
+    for (int distance = warps / 2; distance > 0; distance /= 2) value = combine(value, shuffle_xor(value, distance));
+  }
+  return value;
+}
+
 // True in all threads of the last block to arrive at a counter, which is then zero again. What the other blocks wrote
 // before they arrived can be read from then on; total = blocks that arrive there.
 __device__ inline bool arrives_last(unsigned* counter, unsigned total) {
@@ -55,6 +89,19 @@ __device__ inline bool arrives_last(unsigned* counter, unsigned total) {
   bool result = is_last[0];
   if (result) __threadfence();
   return result;
+}
+
+// Sums the blocks' values over a one-dimensional grid, in a fixed order; every thread brings its block's value. True in
+// all threads of the last block to arrive, where value is then the sum; parts = room for one value per block.
+template <int threads, typename T>
+__device__ bool grid_sum(T& value, T* parts, unsigned* counter) {
+  if (gridDim.x == 1) return true;
+  if (threadIdx.x == 0) parts[blockIdx.x] = value;
+  if (!arrives_last(counter, gridDim.x)) return false;
+  value = 0;
+  for (unsigned block = threadIdx.x; block < gridDim.x; block += threads) value += parts[block];
+  value = group_reduce<threads>(value, Sum{});
+  return true;
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ __device__ T normal_density(T x) {
   const T bell = T(0.39894228040143267794) * ::exp(T(-0.5) * square);
   return bell == T(0) ? bell : ::fma(T(-0.5) * rounded_off, bell, bell);
 }
-ACTIVATION(gelu, times_or_zero(x, ::normcdf(x)), grad*(::normcdf(x) + times_or_zero(x, normal_density(x))))
+ACTIVATION(gelu, times_or_zero(x, T(::normcdf(x))), grad*(T(::normcdf(x)) + times_or_zero(x, normal_density(x))))
 
 // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 constexpr double twice_sqrt_2_over_pi = 2 * 0.79788456080286535588;
@@ -191,7 +191,10 @@ void softplus_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, 
 template <typename T>
 struct Hardtanh {
   T min, max;
-  __device__ T operator()(T x) const { return x < min ? min : x > max ? max : x; }
+  __device__ T operator()(T x) const {
+    const T raised = x < min ? min : x;
+    return raised > max ? max : raised;
+  }
   __device__ T operator()(T x, T grad) const { return x > min && x < max ? grad : T(0); }
 };
 template <typename T>

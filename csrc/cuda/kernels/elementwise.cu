@@ -56,7 +56,10 @@ void add_scaled(Stream stream, const T* x, T* out, int64_t size, double scale) {
 template <typename T>
 struct Clamp {
   T min, max;
-  __device__ T operator()(T x) const { return x < min ? min : x > max ? max : x; }
+  __device__ T operator()(T x) const {
+    const T raised = x < min ? min : x;
+    return raised > max ? max : raised;
+  }
 };
 template <typename T>
 void clamp_forward(Stream stream, const T* x, T* out, int64_t size, double min, double max) {

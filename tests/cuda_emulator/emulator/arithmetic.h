@@ -82,7 +82,8 @@ inline void sincospi(float x, float* sine, float* cosine) { emulator::sincospif(
 inline float rcbrtf(float x) { return 1 / cbrtf(x); }
 inline double rcbrt(double x) { return 1 / cbrt(x); }
 inline float rcbrt(float x) { return rcbrtf(x); }
-inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+// In long double, because erfc magnifies the rounding error of its argument.
+inline double normcdf(double x) { return (double)(0.5L * erfcl(-x * 0.70710678118654752440084L)); }
 inline float normcdff(float x) { return (float)normcdf(x); }
 inline float normcdf(float x) { return normcdff(x); }
 inline double erfcx(double x) {
