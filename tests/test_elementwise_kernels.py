@@ -245,7 +245,9 @@ def test_where_takes_operands_of_every_layout(shapes: tuple, dtype: type, backen
         a = a.T
     shape = np.broadcast_shapes(a.shape, b.shape)
     a[...] = np.where(random.random(a.shape) < 0.1, np.nan, a)
-    for condition in (random.random(shape) < 0.5, random.random(shape[-1]) < 0.5, np.asarray([True])):
+    conditions = [random.random(shape) < 0.5, random.random(shape[-1]) < 0.5, np.asarray([True])]
+    conditions += [random.random((*shape[:-1], 1)) < 0.5]
+    for condition in conditions:
         out = np.empty(shape, dtype)
         backend.kernels.where_forward(condition, a, b, out)
         assert_bitwise_equal(out, np.where(condition, a, b), f"where of {shapes}")
@@ -329,3 +331,35 @@ def test_outputs_larger_than_the_caches_equal_numpys(backend: Backend) -> None:
     assert_bitwise_equal(results[2], np.where(x > 0, x, row * x), "prelu")
     _cpu.add_forward(x, row, x)
     assert_bitwise_equal(x, results[1], "sum in place")
+
+
+def test_choices_larger_than_the_caches_equal_numpys(backend: Backend) -> None:
+    random = np.random.default_rng(9)
+    x, y = (random.standard_normal((8209, 1031), np.float32) for _ in range(2))
+    out = np.empty_like(x)
+    for condition in (x > y, x[:, :1] > y[:, :1]):
+        for b in (y, y[:1], y[:, :1]):
+            _cpu.where_forward(condition, x, b, out)
+            assert_bitwise_equal(out, np.where(condition, x, b), "where")
+
+
+def test_rows_larger_than_the_caches_have_the_bits_of_few_rows(backend: Backend) -> None:
+    random = np.random.default_rng(10)
+    x, grad_out = (random.standard_normal((8209, 1031), np.float32) for _ in range(2))
+    kernels = {"softmax_forward": (x,), "softmax_backward": (x, grad_out), "log_softmax_forward": (x,)}
+    for kernel, arguments in kernels.items():
+        out, few = np.empty_like(x), np.empty_like(x[:100])
+        getattr(_cpu, kernel)(*arguments, out)
+        for start in (0, 4100, 8109):
+            getattr(_cpu, kernel)(*(argument[start : start + 100] for argument in arguments), few)
+            assert_bitwise_equal(out[start : start + 100], few, kernel)
+
+
+def test_dropout_larger_than_the_caches_has_the_bits_of_its_beginning(backend: Backend) -> None:
+    x, ticket = np.random.default_rng(11).standard_normal(8_500_001, np.float32), np.array([3, 4])
+    out, few = np.empty_like(x), np.empty_like(x[:10_001])
+    _cpu.dropout_forward(x, ticket, out, 0.3)
+    _cpu.dropout_forward(x[:10_001], ticket, few, 0.3)
+    assert_bitwise_equal(out[:10_001], few, "dropout")
+    assert abs((out == 0).mean() - 0.3) < 1e-3
+    np.testing.assert_array_equal(out[out != 0], x[out != 0] * np.float32(65536 / round(0.7 * 65536)))
