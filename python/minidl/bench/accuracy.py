@@ -19,11 +19,13 @@ from minidl.data.images import find_files
 
 @dataclass(frozen=True)
 class Run:
-    """One process: its wall time, the epochs it took and the test accuracy after the last."""
+    """One process: its wall time, the epochs it took, the test accuracy after the last, and the seconds of its epochs
+    without the evaluations."""
 
     seconds: float
     epochs: int
     accuracy: float
+    training: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,16 @@ def race(
     folder = files[0].parent
     ours, theirs = [], []
     for seed in range(rounds):
-        ours.append(_run_minidl(wanted, folder.parent, threads, seed, dataset))
+        ours.append(run_minidl(wanted, folder.parent, threads, seed, dataset))
         if torch is not None:
-            theirs.append(_run_torch(torch, wanted, recipe, folder, threads, seed))
+            theirs.append(run_torch(torch, wanted, recipe, folder, threads, seed))
     return Race(wanted, ours, theirs)
 
 
-def _run_minidl(wanted: float, data_dir: Path, threads: int, seed: int, dataset: str) -> Run:
+def run_minidl(
+    wanted: float, data_dir: Path, threads: int, seed: int, dataset: str = "mnist", device: str = "cpu"
+) -> Run:
+    """One `minidl train`. RuntimeError where the process fails."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.json"
         main = "from minidl.cli import main; main()"
@@ -85,6 +90,7 @@ def _run_minidl(wanted: float, data_dir: Path, threads: int, seed: int, dataset:
             "--data-dir": data_dir,
             "--threads": threads,
             "--seed": seed,
+            "--device": device,
             "--until-accuracy": wanted,
             "--record": record,
             "--checkpoint": Path(folder) / "checkpoint.safetensors",
@@ -93,15 +99,25 @@ def _run_minidl(wanted: float, data_dir: Path, threads: int, seed: int, dataset:
         words = [str(word) for pair in arguments.items() for word in pair]
         seconds = _time([sys.executable, "-c", main, "train", "--quiet", *words], threads, own_package_first())[0]
         figures = json.loads(record.read_text())
-    return Run(seconds, len(figures["epochs"]), figures["test_accuracy"])
+    training = sum(epoch["seconds"] for epoch in figures["epochs"])
+    return Run(seconds, len(figures["epochs"]), figures["test_accuracy"], training)
 
 
-def _run_torch(python: str, wanted: float, recipe: Mapping[str, Any], folder: Path, threads: int, seed: int) -> Run:
-    request = {"folder": str(folder), "accuracy": wanted, "threads": threads, "seed": seed, **recipe}
+def run_torch(
+    python: str,
+    wanted: float,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    threads: int,
+    seed: int,
+    device: str = "cpu",
+) -> Run:
+    """The same recipe in PyTorch. RuntimeError where the process fails."""
+    request = {"folder": str(folder), "accuracy": wanted, "threads": threads, "seed": seed, "device": device, **recipe}
     script = str(Path(__file__).with_name("torch_recipe.py"))
     seconds, output = _time([python, "-c", RUN_FILE, script, json.dumps(request)], threads, {})
     figures = json.loads(output.splitlines()[-1])
-    return Run(seconds, figures["epochs"], figures["accuracy"])
+    return Run(seconds, figures["epochs"], figures["accuracy"], figures["training"])
 
 
 def _time(command: list[str], threads: int, more: dict[str, str]) -> tuple[float, str]:

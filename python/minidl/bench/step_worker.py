@@ -30,21 +30,40 @@ def make_data(batch: int, inputs: int, classes: int) -> tuple[Any, Any]:
     return random.random((batch, inputs), dtype=np.float32), random.integers(0, classes, batch)
 
 
-def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callable[[], Any]:
-    """For minidl, captured or eager, and PyTorch: the same lines, as the names are the same."""
-    torch = importlib.import_module("minidl" if library.startswith("minidl") else library)
-    nn, optim = importlib.import_module(torch.__name__ + ".nn"), importlib.import_module(torch.__name__ + ".optim")
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    widths = task["widths"]
+def make_model(torch: Any, task: dict[str, Any]) -> Any:
+    """The network of a task; `torch` is PyTorch or minidl, as the names are the same."""
+    nn, widths = importlib.import_module(torch.__name__ + ".nn"), task["widths"]
     layers: list[Any] = []
     for inputs, outputs in itertools.pairwise(widths[:-1]):
         layers.append(nn.Linear(inputs, outputs))
         layers += [nn.BatchNorm1d(outputs)] if task["batch_norm"] else []
         layers.append(nn.ReLU())
         layers += [nn.Dropout(task["dropout"])] if task["dropout"] else []
-    model = nn.Sequential(*layers, nn.Linear(*widths[-2:]))
-    pixels, classes = make_data(task["batch"], widths[0], widths[-1])
+    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
+
+
+def training_step(torch: Any, model: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
+    """The step of a training as one writes it: (x, labels) -> loss."""
+    loss_function = importlib.import_module(torch.__name__ + ".nn").CrossEntropyLoss()
+
+    def step(x: Any, labels: Any) -> Any:
+        optimizer.zero_grad()
+        loss = loss_function(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callable[[], Any]:
+    """For minidl, captured or eager, and PyTorch."""
+    torch = importlib.import_module("minidl" if library.startswith("minidl") else library)
+    optim = importlib.import_module(torch.__name__ + ".optim")
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = make_model(torch, task)
+    pixels, classes = make_data(task["batch"], task["widths"][0], task["widths"][-1])
     x, labels = torch.from_numpy(pixels), torch.from_numpy(classes)
     if task["is_inference"]:
         model.eval()
@@ -53,21 +72,14 @@ def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callabl
             with torch.no_grad():
                 return model(x)
     else:
-        loss_function, optimizer = nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=LEARNING_RATE)
-
-        def step(x: Any, labels: Any) -> Any:
-            optimizer.zero_grad()
-            loss = loss_function(model(x), labels)
-            loss.backward()
-            optimizer.step()
-            return loss
-
+        step = training_step(torch, model, optim.Adam(model.parameters(), lr=LEARNING_RATE))
     run = torch.capture(step) if library == "minidl captured" else step
     return lambda: run(x, labels)
 
 
-def jax_step(task: dict[str, Any], threads: int) -> Callable[[], Any]:
-    """The same network and Adam, jitted as one function whose arguments are donated."""
+def jax_step(task: dict[str, Any], waits: bool = True) -> Callable[[], Any]:
+    """The same network and Adam, jitted as one function whose arguments are donated. Where it does not wait for a step,
+    the result of its last call does."""
     jax = importlib.import_module("jax")
     jnp, widths = jax.numpy, task["widths"]
     random = np.random.default_rng(0)
@@ -127,7 +139,8 @@ def jax_step(task: dict[str, Any], threads: int) -> Callable[[], Any]:
     def step() -> Any:
         nonlocal state
         state, loss = compiled(state, x, labels)
-        jax.block_until_ready(state)
+        if waits:
+            jax.block_until_ready(state)
         return loss
 
     return step
@@ -165,6 +178,28 @@ def take_steps(step: Callable[[], Any], seconds: float) -> list[float]:
     return taken
 
 
+def take_queued_steps(step: Callable[[], Any], seconds: float, steps: int = 50) -> list[float]:
+    """Seconds per step of JAX on a GPU: a queue of some steps for each sample, and one wait at its end."""
+    for _ in range(WARM_UP_STEPS):
+        step().block_until_ready()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < 5 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        for _ in range(steps):
+            loss = step()
+        loss.block_until_ready()
+        taken.append((time.perf_counter() - begin) / steps)
+    return taken
+
+
+def require_gpu(jax: Any) -> None:
+    """RuntimeError unless JAX computes on a GPU; there, products in float32 rather than TF32."""
+    if jax.default_backend() != "gpu":
+        raise RuntimeError(f"jax computes on {jax.default_backend()}: install jax[cuda13]")
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
 def limit_cores(threads: int) -> None:
     """For libraries that take all cores they may run on."""
     if hasattr(os, "sched_setaffinity"):
@@ -185,11 +220,15 @@ def first_number(result: Any) -> float:
     return float(np.asarray(result.tolist() if hasattr(result, "tolist") else result).reshape(-1)[0])
 
 
-def main(library: str, task: dict[str, Any], threads: int, seconds: float, folder: str) -> dict[str, Any]:
-    """The figures of one process."""
+def main(
+    library: str, task: dict[str, Any], threads: int, seconds: float, folder: str, on_gpu: bool = False
+) -> dict[str, Any]:
+    """The figures of one process; `on_gpu` is for JAX."""
     if library in ("jax", "sklearn"):
         limit_cores(threads)
     module = importlib.import_module({"sklearn": "sklearn.neural_network"}.get(library, library.split()[0]))
+    if on_gpu:
+        require_gpu(module)
     after_import = peak_bytes()
     watch = runpy.run_path(os.path.join(folder, "processes.py"))["OtherProcesses"]()
     value = None
@@ -197,10 +236,10 @@ def main(library: str, task: dict[str, Any], threads: int, seconds: float, folde
         watch.begin()
         taken: Iterable[float] = sklearn_seconds(task, seconds)
     else:
-        step = jax_step(task, threads) if library == "jax" else torch_like_step(library, task, threads)
+        step = jax_step(task, not on_gpu) if library == "jax" else torch_like_step(library, task, threads)
         value = first_number(step())
         watch.begin()
-        taken = take_steps(step, seconds)
+        taken = take_queued_steps(step, seconds) if on_gpu else take_steps(step, seconds)
     # The watch counts this process's own time itself.
     others = watch.share(0.0)
     return {

@@ -109,10 +109,13 @@ class Comparison:
         return {"name": self.task.name, **asdict(self), "flops": self.task.flops}
 
 
-def run_process(python: str, library: str, task: Task, threads: int, seconds: float) -> dict[str, Any]:
+def run_process(
+    python: str, library: str, task: Task, threads: int, seconds: float, on_gpu: bool = False
+) -> dict[str, Any]:
     """The figures of one process. ImportError where it fails, with the last line of what it said."""
     folder = Path(__file__).resolve().parent
     request = {"library": library, "task": asdict(task), "threads": threads, "seconds": seconds, "folder": str(folder)}
+    request["on_gpu"] = on_gpu
     command = [python, "-c", RUN_FILE, str(folder / "step_worker.py"), json.dumps(request)]
     more = own_package_first() if library.startswith("minidl") else {}
     try:

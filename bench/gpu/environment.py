@@ -1,0 +1,151 @@
+"""What the figures rest on: the machine, its copy rate, what a launch and a node of a graph cost."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import minidl
+from gpu.contest import Contender, contest
+from gpu.device import Gpu
+from gpu.log import Figures
+from gpu.session import Case, Context, Options, Section
+from minidl import backends
+from minidl.bench import Timing, describe_machine
+
+ROOT = Path(__file__).resolve().parents[2]
+MACHINE, COPY_RATE = "machine", "copy rate"
+# 1 GiB is read and 1 GiB written, twenty times what the largest L2 holds.
+COPY_ELEMENTS = 1 << 28
+QUERIES = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
+GRAPH_NODES = 200
+
+
+def machine(context: Context) -> Figures:
+    """Host, GPU, versions, clocks as nvidia-smi knows them, and the commit."""
+    gpu = context.gpu
+    return {
+        **describe_machine(),
+        "gpu": gpu_name(),
+        "capability": list(minidl.cuda.get_device_capability()),
+        "gpu_bytes": minidl.cuda.mem_get_info()[1],
+        "toolkit": gpu.kernels.toolkit,
+        "cupy": gpu.cupy.__version__,
+        "torch": context.torch.__version__ if context.torch else None,
+        "commit": commit(),
+        **dict.fromkeys(QUERIES),
+        **_queries(),
+    }
+
+
+def _queries() -> dict[str, str]:
+    command = ["nvidia-smi", f"--query-gpu={','.join(QUERIES)}", "--format=csv,noheader", "--id=0"]
+    return dict(zip(QUERIES, [field.strip() for field in (_answer(command) or "").split(",")], strict=False))
+
+
+def _answer(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def copy_rate(context: Context, elements: int = COPY_ELEMENTS) -> Figures:
+    """The driver's copy beside minidl's relu, which moves the same bytes."""
+    gpu = context.gpu
+    sources = [gpu.normal(elements) for _ in range(2)]
+    targets = [gpu.zeros(elements) for _ in range(2)]
+    ends = np.r_[: min(4096, elements)]
+    first = gpu.host(sources[0][: len(ends)]).astype(np.float64)
+
+    def contender(name: str, calls: list[object], wanted: object) -> Contender:
+        return Contender(name, calls, lambda: gpu.host(targets[0][: len(ends)]), wanted, 0)
+
+    copies = [lambda s=s, t=t: gpu.copy(s, t) for s, t in zip(sources, targets, strict=True)]
+    kernels = [lambda s=s, t=t: gpu.kernels.relu_forward(s, t) for s, t in zip(sources, targets, strict=True)]
+    figures = contest(
+        [contender("copy", copies, first), contender("minidl", kernels, np.maximum(first, 0))], gpu.seconds
+    )
+    return {**figures, "bytes": 2 * sources[0].nbytes}
+
+
+def launch(context: Context) -> Figures:
+    """One kernel call after the other: seconds of the host for each, and of the GPU."""
+    gpu, counter = context.gpu, context.gpu.zeros(1, dtype=minidl.int64)
+    call = gpu.kernels.count_up
+    calls = 2000
+    host: list[float] = []
+    device: list[float] = []
+
+    def queue() -> None:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            call(counter)
+        host.append((time.perf_counter() - begin) / calls)
+
+    for _ in range(1 + 5):
+        device.append(gpu.seconds(queue) / calls)
+    return _counted(gpu, counter, 6 * calls, {"minidl": device[1:], "host": host[1:]})
+
+
+def graph(context: Context) -> Figures:
+    """Graphs of one node and of many, launched one after the other; the nodes depend on each other."""
+    gpu, counter = context.gpu, context.gpu.zeros(1, dtype=minidl.int64)
+    call, launches = gpu.kernels.count_up, 200
+    one = gpu.recorded(lambda: call(counter))
+    many = gpu.recorded(lambda: [call(counter) for _ in range(GRAPH_NODES)])
+    gpu.synchronize()
+    before = int(gpu.host(counter)[0])
+    samples: dict[str, list[float]] = {"minidl": [], f"graph of {GRAPH_NODES}": [], "node": []}
+    for _ in range(1 + 5):
+        single = gpu.seconds(lambda: [one() for _ in range(launches)]) / launches
+        whole = gpu.seconds(lambda: [many() for _ in range(launches)]) / launches
+        for name, seconds in zip(samples, (single, whole, (whole - single) / (GRAPH_NODES - 1)), strict=True):
+            samples[name].append(seconds)
+    wanted = before + 6 * launches * (1 + GRAPH_NODES)
+    return _counted(gpu, counter, wanted, {name: taken[1:] for name, taken in samples.items()})
+
+
+def _counted(gpu: Gpu, counter: object, wanted: int, samples: dict[str, list[float]]) -> Figures:
+    gpu.synchronize()
+    counted = int(gpu.host(counter)[0])
+    if counted != wanted:
+        return {"failure": f"{wanted} calls counted up to {counted}"}
+    return {"timings": {name: asdict(Timing.of(taken)) for name, taken in samples.items()}, "notes": []}
+
+
+def cases(options: Options) -> list[Case]:
+    return [
+        Case(MACHINE, machine),
+        Case(COPY_RATE, copy_rate),
+        Case("kernel call, one after the other", launch),
+        Case("graph launch, and a node in a graph", graph),
+    ]
+
+
+def copied_bytes_per_second(context: Context) -> float | None:
+    """The rate of the driver's copy, read and written bytes together; None where it was not measured."""
+    row = context.log.rows.get(COPY_RATE, {})
+    return row["bytes"] / row["timings"]["copy"]["median"] if "timings" in row else None
+
+
+def gpu_name() -> str:
+    return minidl.cuda.get_device_name()
+
+
+def commit() -> str | None:
+    """Of this checkout, "-dirty" behind it where files have changed since; None where git does not know."""
+    return _answer(["git", "-C", str(ROOT), "describe", "--always", "--dirty"])
+
+
+def why_no_gpu() -> str:
+    """What keeps device "cuda" from being used, empty when nothing does."""
+    return backends.why_no_cuda()
+
+
+SECTION = Section("environment", 20, cases)
