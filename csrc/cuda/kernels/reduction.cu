@@ -306,12 +306,12 @@ void reduce_columns(Stream stream, const Reducer& reducer, const T* x, int64_t o
   if (reduced <= rows_of_batch || packs >= multiprocessors * 1024)
     tile = block_threads;
   else if (packs < warp_threads)
-    tile = packs > 0 ? packs : 1;
+    tile = packs;
   const int64_t depth = block_threads / tile, tiles = divide_up(packs, tile);
 
   constexpr int64_t wanted = 4 * multiprocessors;  // less than for rows: one block of a tile reads what all found
   int64_t pieces = 1;
-  if (tile <= warp_threads && tiles > 0 && tiles < wanted) {
+  if (tile <= warp_threads && tiles < wanted) {
     pieces = divide_up(wanted, tiles);
     // Less than 4 batches take a block less time than meeting the others at the end.
     const int64_t most = reduced / (4 * rows_of_batch * depth);
@@ -327,6 +327,7 @@ void reduce_columns(Stream stream, const Reducer& reducer, const T* x, int64_t o
 
 template <typename T, typename Reducer>
 void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, int64_t reduced, int64_t inner) {
+  if (outer * inner == 0) return;
   constexpr int width = pack_width<T>;
   const bool are_packs = is_aligned(pack_bytes, x);
   if (inner == 1) {
