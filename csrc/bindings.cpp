@@ -618,8 +618,8 @@ void bind_normalization(py::module_& m) {
             inv_std, c.outer, c.channels, c.inner, momentum, eps, activation, p);
       },
       maths::batch_norm_forward_training, "x"_a, "weight"_a, "bias"_a, "running_mean"_a, "running_var"_a, "out"_a,
-      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a, "activation"_a = m.attr("Activation").attr("none"), "ticket"_a = py::none(),
-      "p"_a = 0.0);
+      "mean"_a, "inv_std"_a, "momentum"_a, "eps"_a, "activation"_a = m.attr("Activation").attr("none"),
+      "ticket"_a = py::none(), "p"_a = 0.0);
   m.def(
       "batch_norm_forward_evaluation",
       [](Array x, Array weight, Array bias, Array running_mean, Array running_var, Array out, double eps) {

@@ -173,8 +173,8 @@ void Plan::bind(const py::list& inputs, Stream stream) {
                                 std::to_string(inputs.size()));
   std::vector<ReplayInput> placed;
   for (size_t i = 0; i < inputs_.size(); ++i)
-    placed.push_back({extent_of(array_from_python(inputs[i])).begin, inputs_[i].end - inputs_[i].begin,
-                      inputs_[i].is_written});
+    placed.push_back(
+        {extent_of(array_from_python(inputs[i])).begin, inputs_[i].end - inputs_[i].begin, inputs_[i].is_written});
   replayer_.place(stream, placed);
   for (const Moved& moved : moved_) *moved.where = (const void*)(placed[moved.input].begin + moved.offset);
 }

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import minidl
 import device_arrays
+import minidl
 from minidl import _cpu, backends
 from requirements import missing
 

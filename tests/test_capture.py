@@ -8,6 +8,7 @@ import pytest
 import minidl
 from minidl import nn, optim
 from minidl.capture import require_finite
+from minidl.tensor import Tensor
 
 
 def build(kind: str) -> tuple[nn.Module, Any, Any]:
@@ -299,3 +300,50 @@ def test_a_result_outlives_its_step() -> None:
     others = [minidl.zeros(1000) for _ in range(10)]
     assert (result == 1).all().item()
     assert len(others) == 10
+
+
+def test_changes_in_place_are_replayed() -> None:
+    changes = {
+        "add_": lambda x: x.add_(1.0),
+        "mul_": lambda x: x.mul_(2.0),
+        "clamp_": lambda x: x.clamp_(0.0, 3.0),
+        "copy_": lambda x: x.copy_(minidl.ops.square(x)),
+        "copy_ reversed": lambda x: x.copy_(x.flip(0)),
+        "fill_": lambda x: x.fill_(7.0),
+    }
+    for name, change in changes.items():
+
+        def step(x: Tensor, change: Any = change) -> Tensor:
+            change(x)
+            return x.sum()
+
+        captured, eager = minidl.arange(4).float(), minidl.arange(4).float()
+        run = minidl.capture(step)
+        for _ in range(5):
+            assert run(captured).item() == step(eager).item(), name
+        assert captured.tolist() == eager.tolist(), name
+
+
+def test_a_change_in_place_that_no_kernel_makes_is_refused() -> None:
+    counter, mask = minidl.tensor([1, 2]), minidl.zeros(2, 3)
+    for change in (lambda: counter.add_(1), lambda: mask.T.fill_(1.0), lambda: mask.__setitem__(0, 1.0)):
+
+        def step(x: Tensor, change: Any = change) -> Tensor:
+            change()
+            return x * 2
+
+        run = minidl.capture(step)
+        run(minidl.ones(3))
+        with pytest.raises(RuntimeError, match="something other than a kernel"):
+            run(minidl.ones(3))
+        lenient = minidl.capture(step, strict=False)
+        for _ in range(4):
+            lenient(minidl.ones(3))
+        assert "something other than a kernel" in lenient.failure
+
+
+def test_a_copy_onto_itself_reads_before_it_writes() -> None:
+    x = minidl.arange(9).float().reshape(3, 3)
+    expected = x.numpy().T.copy()
+    x.copy_(x.T)
+    np.testing.assert_array_equal(x.numpy(), expected)

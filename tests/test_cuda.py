@@ -19,7 +19,13 @@ EPSILON = float(np.finfo(np.float32).eps)
 
 def make_model() -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(12, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.25), nn.Linear(24, 16), nn.Tanh(), nn.Linear(16, 5)
+        nn.Linear(12, 24),
+        nn.BatchNorm1d(24),
+        nn.ReLU(),
+        nn.Dropout(0.25),
+        nn.Linear(24, 16),
+        nn.Tanh(),
+        nn.Linear(16, 5),
     )
 
 

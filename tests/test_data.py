@@ -27,13 +27,18 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
+def compress_in_two(content: bytes) -> bytes:
+    """Two members, as tools that append to a gzip file leave them."""
+    return gzip.compress(content[:10]) + gzip.compress(content[10:])
+
+
 IMAGES = np.arange(3 * 5 * 7, dtype=np.uint8).reshape(3, 5, 7)
 
 # ---- IDX files
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "i4", "f4", "f8"])
-@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, compress_in_two])
 def test_idx_files_are_read_plain_and_gzipped(tmp_path, dtype, compress):
     array = np.arange(-6, 6).astype(dtype).reshape(3, 4)
     path = tmp_path / "numbers"
@@ -52,6 +57,7 @@ BAD_CONTENTS = {
     "content cut": (GOOD[:-1], "ends after 104"),
     "content too long": (GOOD + b"\0", "goes on"),
     "gzip cut": (gzip.compress(GOOD)[:-9], "cut short"),
+    "second gzip cut": (compress_in_two(GOOD)[:-9], "cut short"),
     "gzip damaged": (gzip.compress(GOOD)[:-8] + bytes(8), "damaged"),
     "gzipped web page": (gzip.compress(b"<html></html>"), "IDX header"),
     "huge claim": (b"\0\0\x08\x03" + b"\xff" * 12 + bytes(10), "at most"),

@@ -10,7 +10,7 @@ from minidl.tensor import Tensor
 
 Array = np.ndarray
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-# outer x reduced x inner: few outputs, where threads share the reduced dimension, and many
+# outer x reduced x inner: few outputs, where threads share the reduced dimension, and many; tall beyond the caches
 LAYOUTS = [
     (1, 1_000_003, 1),
     (3, 100_003, 1),
@@ -19,6 +19,8 @@ LAYOUTS = [
     (4099, 67, 1),
     (1, 257, 1021),
     (5, 33, 65),
+    (1, 2311, 1021),
+    (1, 40_009, 65),
 ]
 
 
@@ -55,6 +57,24 @@ def test_kernels_are_exact_and_do_not_depend_on_threads(layout: tuple, dtype: ty
     assert_bitwise_equal(smallest, x.min(1), "minimum")
     assert_bitwise_equal(place_of_largest, x.argmax(1), "place of the maximum")
     assert_bitwise_equal(place_of_smallest, x.argmin(1), "place of the minimum")
+
+
+@each_dtype
+def test_outliers_and_jumps_do_not_cancel_in_a_tall_variance(dtype: type, backend: Backend) -> None:
+    x = np.random.default_rng(1).standard_normal((1, 20_000, 128)).astype(dtype)
+    x[0, 0, 0] = x[0, 7000, 1] = 1e4  # where deviations are first taken from, and among the others
+    x[0, :, 2] += np.repeat(np.arange(20, dtype=dtype) * 1e3, 1000)
+    x[0, :, 3] += np.arange(20_000, dtype=dtype)
+    x[0, ::2, 4] += dtype(1e4)
+    mean, var = np.empty((1, 128), dtype), np.empty((1, 128), dtype)
+    _cpu.var_forward(x, mean, var, 1.0)
+    exact = x.astype(np.longdouble)
+    expected = exact.var(1, ddof=1).astype(float)
+    # All values are taken relative to the first one: where it is the outlier, every leaf's mean is rounded at its size.
+    assert_close(var[:, :1], expected[:, :1], 128, "variance after an outlier")
+    assert_close(var[:, 1:], expected[:, 1:], 16, "variance")
+    scale = np.abs(exact).mean(1) + np.abs(exact[:, 0])
+    assert_close(mean, exact.mean(1).astype(float), 8, "mean", scale.astype(float))
 
 
 def test_a_sum_of_a_million_tenths_is_exact_to_the_last_digits(backend: Backend) -> None:

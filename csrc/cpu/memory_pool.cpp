@@ -1,5 +1,10 @@
-// Free lists by size class: powers of two with three steps between, 64-byte aligned. The interpreter lock guards them.
+// Free lists by size class: powers of two with three steps between, 64-byte aligned; large blocks on huge pages. The
+// interpreter lock guards them.
 #include "memory_pool.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <array>
 #include <bit>
@@ -14,6 +19,9 @@ namespace minidl {
 namespace {
 
 constexpr size_t alignment_bytes = 64;
+// From here on a block lies on huge pages where the system gives them on request: with pages of 4 KiB one thread reads
+// 50 MB at 20 GB/s, with these at 32 (Zen 4).
+constexpr size_t huge_page_bytes = 2 << 20, huge_block_bytes = 2 * huge_page_bytes;
 constexpr int max_dims_of_numpy = 64;
 
 // Never destroyed: arrays may outlive the module at exit.
@@ -37,6 +45,16 @@ SizeClass size_class_of(size_t bytes) {
   return {exponent * 4 + (int)(quarters - 5), quarters * quarter_bytes};
 }
 
+void* allocate(size_t bytes) {
+  if (bytes < huge_block_bytes) return std::aligned_alloc(alignment_bytes, bytes);
+  void* data = std::aligned_alloc(huge_page_bytes, bytes);
+#if defined(MADV_HUGEPAGE)
+  // A system without huge pages refuses, and the block is as good as any other.
+  if (data != nullptr) madvise(data, bytes / huge_page_bytes * huge_page_bytes, MADV_HUGEPAGE);
+#endif
+  return data;
+}
+
 void* take(SizeClass size_class) {
   auto& list = free_lists[size_class.index];
   bytes_in_use += size_class.bytes;
@@ -46,10 +64,10 @@ void* take(SizeClass size_class) {
     bytes_idle -= size_class.bytes;
     return data;
   }
-  void* data = std::aligned_alloc(alignment_bytes, size_class.bytes);
+  void* data = allocate(size_class.bytes);
   if (data == nullptr) {
     release_idle_memory();
-    data = std::aligned_alloc(alignment_bytes, size_class.bytes);
+    data = allocate(size_class.bytes);
   }
   if (data == nullptr) {
     bytes_in_use -= size_class.bytes;

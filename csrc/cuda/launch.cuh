@@ -1,8 +1,8 @@
 // The one place where a CUDA kernel is launched and the launch is checked.
 #pragma once
 #include <cuda_runtime.h>
-#include <shared.cuh>  // not "shared.cuh": the include path decides, and the emulator has its own
 #include <stdint.h>
+#include <shared.cuh>  // not "shared.cuh": the include path decides, and the emulator has its own
 
 #include "stream.h"
 

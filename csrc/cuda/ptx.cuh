@@ -1,6 +1,7 @@
 // The instructions that CUDA C++ has no words for; the only file with asm and with a branch on the architecture.
 #pragma once
 #include <cuda_runtime.h>
+#include <math.h>
 #include <stdint.h>
 
 namespace MINIDL_TARGET {
@@ -39,15 +40,10 @@ __device__ inline void wait_for_copies() {
   if constexpr (is_available) asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
 }
 
-// The nearest number of 10 bits of mantissa, as the TF32 multiplication wants it; ties away from zero.
+// The nearest number of 10 bits of mantissa, ties away from zero, below which the TF32 multiplication looks at nothing.
+// As a sum into a new register: cvt.rna changes its operand in place, and ptxas then copies it for each instruction.
 __device__ inline uint32_t round_to_tf32(float x) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  return __float_as_uint(x);
-#else
-  uint32_t rounded;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
-  return rounded;
-#endif
+  return __float_as_uint(x) + (fabsf(x) < INFINITY ? 0x1000u : 0u);
 }
 
 // The nearest bfloat16 of each, ties to even; `low` in the lower half.

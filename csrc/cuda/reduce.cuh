@@ -53,8 +53,9 @@ __device__ T shuffle_xor(T value, int distance) {
   return __builtin_bit_cast(T, words);
 }
 
-// combine over each group of `lanes` neighbouring threads, the result in all of them; T may be a struct. lanes is a power
-// of two: up to 32, or all threads of the block. Whole warps take part, and more than 32 lanes need the whole block.
+// combine over each group of `lanes` neighbouring threads, the result in all of them; T may be a struct. lanes is a
+// power of two: up to 32, or all threads of the block. Whole warps take part, and more than 32 lanes need the whole
+// block.
 template <int lanes, typename T, typename Combine>
 __device__ T group_reduce(T value, Combine combine) {
   constexpr int lanes_of_warp = lanes < warp_threads ? lanes : warp_threads;

@@ -28,8 +28,9 @@ void Replayer::place(Stream stream, std::vector<ReplayInput>& inputs) {
           place.address = (uintptr_t)place.own;
           has_moved = true;
         }
-        check(cudaMemcpyAsync(place.own, (const void*)input.begin, input.bytes, cudaMemcpyDeviceToDevice, stream.handle),
-              "cudaMemcpyAsync of a captured step's input");
+        check(
+            cudaMemcpyAsync(place.own, (const void*)input.begin, input.bytes, cudaMemcpyDeviceToDevice, stream.handle),
+            "cudaMemcpyAsync of a captured step's input");
       }
     }
     input.begin = place.address;

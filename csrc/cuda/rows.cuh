@@ -50,8 +50,8 @@ struct Batch {
     for (int input = 0; input < inputs; ++input)
 #pragma unroll
       for (int v = 0; v < packs; ++v)
-        x[input][v] = v < count ? *reinterpret_cast<const Pack<T, width>*>(rows[input] + column + v * stride)
-                                : Pack<T, width>{};
+        x[input][v] =
+            v < count ? *reinterpret_cast<const Pack<T, width>*>(rows[input] + column + v * stride) : Pack<T, width>{};
   }
   __device__ int valid_items() const { return count * width; }
   __device__ Index column_of(int item) const { return column + item / width * stride + item % width; }
@@ -83,8 +83,8 @@ struct Batch {
   }
 };
 
-// A row of one or several arrays, seen by one thread of the group that shares it. All threads of the warp (of the block,
-// for a group of more than 32) go through sum() and the like together; those without a row have columns = 0.
+// A row of one or several arrays, seen by one thread of the group that shares it. All threads of the warp (of the
+// block, for a group of more than 32) go through sum() and the like together; those without a row have columns = 0.
 template <typename T, typename Shape, int inputs = 1>
 struct Row {
   static constexpr int lanes = Shape::lanes;
@@ -149,9 +149,9 @@ struct Row {
   }
 };
 
-// launcher(shape) with the RowShape for rows of so many columns: held by 4 to 32 threads or by a block of 256 up to 8192
-// columns, streamed by a block of 512 beyond. 32 items a thread fill its registers without spilling. is_aligned: all
-// arrays are, and packs may be used where they divide the rows.
+// launcher(shape) with the RowShape for rows of so many columns: held by 4 to 32 threads or by a block of 256 up to
+// 8192 columns, streamed by a block of 512 beyond. 32 items a thread fill its registers without spilling. is_aligned:
+// all arrays are, and packs may be used where they divide the rows.
 constexpr int64_t max_held_columns = 8192;
 constexpr int streaming_threads = 512;
 

@@ -12,6 +12,7 @@ struct Stream {
   cudaStream_t handle;
   void* scratch;       // scratch_bytes; kernels of one stream follow each other, so each may overwrite all of it
   unsigned* arrivals;  // arrival_count counters, zero before and after every kernel
+  bool allows_tf32 = false, allows_bfloat16 = false;  // float32 products may round their factors so, from sm_80 on
 };
 
 // CuPy's current stream with the scratch memory that belongs to it.

@@ -123,7 +123,9 @@ def load(wanted: str | device | Backend | None) -> Backend:
     if where.type == "cpu":
         return cpu
     if where.index:
-        raise ValueError(f"device '{where}': minidl uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={where.index} makes it that")
+        raise ValueError(
+            f"device '{where}': minidl uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={where.index} makes it the other one"
+        )
     return cuda or _load_cuda()
 
 
@@ -147,7 +149,7 @@ def cuda_module() -> Any:
 
 
 def why_no_cuda() -> str:
-    """What is missing for device "cuda" - the build, a driver, a GPU or CuPy - and what to do; empty when nothing is."""
+    """What is missing for device "cuda" - the build, a driver, a GPU or CuPy - and what to do; empty if nothing is."""
     if cuda is not None:
         return ""
     module = cuda_module()

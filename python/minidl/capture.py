@@ -40,16 +40,18 @@ class Record:
         self.has_failed = True
         is_second, self.has_run = self.has_run, True
         leaves = changes.Leaves()
+        watched = changes.watched_by(leaves, self.plan.fail if is_second else None)
         try:
-            with self._recorded(inputs) if is_second else self._traced(inputs), changes.watched_by(leaves):
+            with self._recorded(inputs) if is_second else self._traced(inputs), watched:
                 self.result = _without_history(step(*args))
         except RuntimeError as error:
             raise _with_op(error) from None
         if is_second:
             for tensor in _tensors_in(self.result):
-                if tensor.backend is not self.backend:
-                    raise RuntimeError(f"capture: a step on {self.backend.device} returns a tensor on {tensor.device}")
-                self.plan.require_determined(tensor.array)
+                if tensor.backend is self.backend:
+                    self.plan.require_determined(tensor.array)
+                else:
+                    self.plan.fail(f"capture: a step on {self.backend.device} returns a tensor on {tensor.device}")
             leaves.finish()
             self.leaves, self.is_complete = leaves, not self.plan.failure
         self.has_failed = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,16 +69,23 @@ class Leaves:
 
 class _Watch(threading.local):
     leaves: Leaves | None = None
+    refuse: Callable[[str], None] | None = None
 
 
 watch = _Watch()
 
 
 @contextmanager
-def watched_by(leaves: Leaves) -> Iterator[None]:
-    """Inside it, this thread's changes of gradients are noted."""
-    watch.leaves = leaves
+def watched_by(leaves: Leaves, refuse: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Inside it, this thread's changes of gradients are noted, and ``refuse`` hears of what no replay would repeat."""
+    watch.leaves, watch.refuse = leaves, refuse
     try:
         yield
     finally:
-        watch.leaves = None
+        watch.leaves, watch.refuse = None, None
+
+
+def note_foreign_write(name: str) -> None:
+    """Before something other than a kernel changes the memory of a tensor that was there before."""
+    if watch.refuse is not None:
+        watch.refuse(f"capture: {name} changes a tensor by something other than a kernel, which is not replayed")

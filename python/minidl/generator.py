@@ -16,9 +16,9 @@ class Generator:
     """A reproducible source of random numbers (Philox 4x32-10, counter based).
 
     Every draw takes a ticket {seed, number of the call}; the numbers follow from the ticket alone, so they are the same
-    on the CPU and the GPU and for any number of threads. Each back end counts its own calls from its first one on, where
-    the count goes on from the CPU's: weights drawn on the CPU, then a training on the GPU give the numbers of both on the
-    CPU. ``device`` is accepted as in PyTorch; one generator serves every device.
+    on the CPU and the GPU and for any number of threads. Each back end counts its own calls, from where the CPU's count
+    is at its first one: weights drawn on the CPU and masks drawn on the GPU are those of the CPU alone. ``device`` is
+    accepted as in PyTorch; one generator serves every device.
 
     >>> import minidl
     >>> first = minidl.rand(3, generator=minidl.Generator().manual_seed(1))

@@ -210,7 +210,9 @@ class Tensor(TensorMethods):
         for target in targets:
             if isinstance(target, Tensor):
                 dtype, device = target.array.dtype, target.backend
-            elif isinstance(target, (device_type, backends.Backend)) or (isinstance(target, str) and target[:4] in ("cpu", "cuda")):
+            elif isinstance(target, (device_type, backends.Backend)) or (
+                isinstance(target, str) and target[:4] in ("cpu", "cuda")
+            ):
                 device = target
             elif isinstance(target, bool):
                 continue  # non_blocking

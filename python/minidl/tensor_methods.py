@@ -556,7 +556,8 @@ class TensorMethods:
         return self.to("cpu")
 
     def cuda(self, device: Any = None) -> Tensor:
-        return self.to("cuda" if device is None or isinstance(device, int) and device == 0 else f"cuda:{device}" if isinstance(device, int) else device)
+        where = f"cuda:{device}" if isinstance(device, int) else device
+        return self.to("cuda" if where is None else where)
 
     if TYPE_CHECKING:
 

@@ -94,7 +94,8 @@ Array array_from_python(py::handle source) {
   Array array;
   if (source.is_none()) return array;
   if (!py::isinstance<py::array>(source))
-    throw DTypeError(std::string("a kernel of the GPU takes numpy.ndarray here, got ") + Py_TYPE(source.ptr())->tp_name);
+    throw DTypeError(std::string("a kernel of the GPU takes numpy.ndarray here, got ") +
+                     Py_TYPE(source.ptr())->tp_name);
   const auto* proxy = py::detail::array_proxy(source.ptr());
   auto descriptor = py::reinterpret_borrow<py::dtype>(proxy->descr);
   array.data = proxy->data;

@@ -20,33 +20,27 @@ template <int bytes>
 void copy_async(void* shared, const void* global, bool is_wanted, emulator::Site site = emulator::Site::here()) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
   if ((uintptr_t)shared % bytes != 0 || (is_wanted && (uintptr_t)global % bytes != 0))
-    emulator::fail(site, "an asynchronous copy of %d bytes to %p from %p, which are not aligned to as many", bytes, shared, global);
+    emulator::fail(site, "an asynchronous copy of %d bytes to %p from %p, which are not aligned to as many", bytes,
+                   shared, global);
   auto* words = static_cast<uint32_t*>(shared);
   for (int i = 0; i < bytes / 4; ++i) words[i] = 0xffffffffu;  // nan until the wait
-  emulator::current->copies.push_back({shared, global, bytes, is_wanted ? bytes : 0, emulator::current->copy_groups});
+  emulator::begin_copy({shared, global, bytes, is_wanted ? bytes : 0});
 }
 
 template <bool is_available = has_async_copies>
 void close_copy_group() {
-  if (is_available) ++emulator::current->copy_groups;
+  if (is_available) emulator::close_copy_group();
 }
 
 template <int groups, bool is_available = has_async_copies>
 void wait_for_copies() {
   if (!is_available) return;
-  int landed_groups = emulator::current->copy_groups - groups;
-  auto& copies = emulator::current->copies;
-  size_t left = 0;
-  for (const emulator::CopyUnderWay& copy : copies) {
-    if (copy.group >= landed_groups) {
-      copies[left++] = copy;
-      continue;
-    }
+  emulator::CopyUnderWay copy;
+  while (emulator::take_landed_copy(groups, &copy)) {
     auto* to = static_cast<uint32_t*>(copy.to);
     auto* from = static_cast<const uint32_t*>(copy.from);
     for (int i = 0; i < copy.bytes / 4; ++i) to[i] = 4 * i < copy.copied_bytes ? from[i] : 0;
   }
-  copies.resize(left);
 }
 
 inline uint32_t round_to_tf32(float x) {

@@ -262,7 +262,7 @@ void prelu_backward(Stream stream, const T* x, const T* weight, const T* grad_ou
             BandSums<T, 1> sums;
             sum_band(
                 band, 0, outer, [=](auto top) { return top(weight); },
-                [=](auto at, Vec<T> slope, Vec<T>* sum) { *sum += gradient_of(slope)(at); }, sums);
+                [=](auto at, Vec<T> slope, Vec<T>* sum) { *sum += gradient_of(slope)(at); }, sums, DoNothing{});
             memcpy(grad_weight + band.column, sums.of[0], band.columns * sizeof(T));
           });
         },

@@ -69,33 +69,85 @@ BINARY(maximum_forward, cheap_grain, select(x == x, max(x, y), x))
 BINARY(minimum_forward, cheap_grain, select(x == x, min(x, y), x))
 #undef BINARY
 
-// One row of where: steps that are known at compile time, 0 or 1, let the compiler fill registers.
-template <typename T, typename StepA, typename StepB>
-SIMD_INLINE void choose_row(const uint8_t* test, const T* x, const T* y, T* out, StepA step_a, StepB step_b,
-                            int64_t begin, int64_t end) {
-#pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) {
-    T yes = x[i * step_a()], no = y[i * step_b()];  // both are read, so that nothing branches
-    out[i] = test[i] ? yes : no;
-  }
+// One byte for each lane of a register.
+template <typename T>
+struct ByteLanes;
+template <>
+struct ByteLanes<float> {
+  typedef uint8_t Native __attribute__((vector_size(vector_bytes / sizeof(float))));
+};
+template <>
+struct ByteLanes<double> {
+  typedef uint8_t Native __attribute__((vector_size(vector_bytes / sizeof(double))));
+};
+
+// Which of count bytes are not 0.
+template <typename T>
+SIMD_INLINE Mask<T> load_truth(const uint8_t* from, int count) {
+  typename ByteLanes<T>::Native bytes{};
+  if (count == Vec<T>::width)
+    memcpy(&bytes, from, sizeof bytes);
+  else
+    for (int lane = 0; lane < count; ++lane) bytes[lane] = from[lane];
+  return Mask<T>{__builtin_convertvector(bytes, typename Mask<T>::Native) != 0};
 }
 
-template <typename T>
-void where_forward(Stream stream, const uint8_t* condition, const T* a, const T* b, T* out, Strided<3> layout) {
+template <Step step_a, Step step_b, bool is_streamed, typename T>
+SIMD_INLINE void choose_row(const uint8_t* test, const T* x, const T* y, T* out, int64_t begin, int64_t end) {
+  auto body = [=](auto at) {
+    at.store(out, select(load_truth<T>(test + at.index, at.count), load_step<step_a>(x, at.index, 0, at.count),
+                         load_step<step_b>(y, at.index, 0, at.count)));
+  };
+  if constexpr (is_streamed)
+    for_streamed_vectors(out, begin, end, body);
+  else
+    for_vectors<T>(begin, end, body);
+}
+
+template <Step step, bool is_streamed, typename T>
+SIMD_INLINE void copy_row(const T* from, T* out, int64_t begin, int64_t end) {
+  auto body = [=](auto at) { at.store(out, load_step<step>(from, at.index, 0, at.count)); };
+  if constexpr (is_streamed)
+    for_streamed_vectors(out, begin, end, body);
+  else
+    for_vectors<T>(begin, end, body);
+}
+
+template <bool is_streamed, typename T>
+SIMD_INLINE void choose(Stream stream, const uint8_t* condition, const T* a, const T* b, T* out, Strided<3> layout) {
+  constexpr Step contiguous = Step::contiguous, constant = Step::constant;
   const int last = layout.dims - 1;
-  auto step = [&](int operand) { return last < 0 ? 0 : layout.strides[operand][last]; };
-  const int64_t test_step = step(0), step_a = step(1), step_b = step(2);
+  auto stride = [&](int operand) { return last < 0 ? 0 : layout.strides[operand][last]; };
+  const int64_t test_stride = stride(0), stride_a = stride(1), stride_b = stride(2);
+  const Step step_a = step_of(stride_a), step_b = step_of(stride_b);
   for_rows(stream, cheap_grain, layout, [=](int64_t row, int64_t begin, int64_t end, const int64_t (&first)[3]) {
     const uint8_t* test = condition + first[0];
     const T *x = a + first[1], *y = b + first[2];
     T* to = out + row;
-    auto zero = [] { return (int64_t)0; };
-    auto one = [] { return (int64_t)1; };
-    if (test_step == 1 && step_a == 1 && step_b == 1) return choose_row(test, x, y, to, one, one, begin, end);
-    if (test_step == 1 && step_a == 1 && step_b == 0) return choose_row(test, x, y, to, one, zero, begin, end);
-    if (test_step == 1 && step_a == 0 && step_b == 1) return choose_row(test, x, y, to, zero, one, begin, end);
-    for (int64_t i = begin; i < end; ++i) to[i] = test[i * test_step] ? x[i * step_a] : y[i * step_b];
+    if (test_stride == 0) {  // the row comes from one operand, and the other is not read
+      const Step step = *test ? step_a : step_b;
+      const T* from = *test ? x : y;
+      if (step == contiguous) return copy_row<contiguous, is_streamed>(from, to, begin, end);
+      if (step == constant) return copy_row<constant, is_streamed>(from, to, begin, end);
+    }
+    if (test_stride == 1 && step_a == contiguous && step_b == contiguous)
+      return choose_row<contiguous, contiguous, is_streamed>(test, x, y, to, begin, end);
+    if (test_stride == 1 && step_a == contiguous && step_b == constant)
+      return choose_row<contiguous, constant, is_streamed>(test, x, y, to, begin, end);
+    if (test_stride == 1 && step_a == constant && step_b == contiguous)
+      return choose_row<constant, contiguous, is_streamed>(test, x, y, to, begin, end);
+    for (int64_t i = begin; i < end; ++i) to[i] = test[i * test_stride] ? x[i * stride_a] : y[i * stride_b];
   });
+}
+
+template <typename T>
+void where_forward(Stream stream, const uint8_t* condition, const T* a, const T* b, T* out, Strided<3> layout) {
+  int64_t size = 1;
+  for (int d = 0; d < layout.dims; ++d) size *= layout.shape[d];
+  if (size * (int64_t)sizeof(T) >= streamed_bytes && a != out && b != out)
+    choose<true>(stream, condition, a, b, out, layout);
+  else
+    choose<false>(stream, condition, a, b, out, layout);
 }
 
 // out[j, i] = x[i, j] for i < rows and j < columns; rows of x and of out are so many elements apart.

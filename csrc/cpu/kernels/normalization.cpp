@@ -121,8 +121,7 @@ SIMD_INLINE void normalize_channels(const T* x, Normalization<T, InvStd> normali
 
 template <typename T>
 bool has_tall_columns(int64_t outer, int64_t channels, int64_t inner) {
-  constexpr int64_t cache_bytes = 8 << 20;
-  return inner == 1 && outer >= 1024 && outer * channels * (int64_t)sizeof(T) >= cache_bytes;
+  return inner == 1 && is_tall<T>(outer, channels);
 }
 
 // One value per chunk and channel, of two quantities.
@@ -220,6 +219,7 @@ SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, 
   constexpr int per_group = DropoutFactors<T>::per_group;
   // A line is what lies side by side of one row, or of one channel.
   const int64_t line = inner == 1 ? channels : inner;
+  const bool is_streamed = outer * channels * inner * (int64_t)sizeof(T) >= streamed_bytes && x != out;
   parallel_for(
       stream, outer * channels * inner, 16384,
       [=](int64_t begin, int64_t end) {
@@ -227,6 +227,8 @@ SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, 
         int64_t line_number = begin / line;
         for (int64_t first = begin; first < end; first += per_group) {
           dropout.of_group(first / per_group, factors);
+          if (is_streamed)
+            for (int i = 0; i < per_group; i += 64 / (int)sizeof(T)) __builtin_prefetch(x + first + 4 * per_group + i);
           const int64_t last = end - first < per_group ? end : first + per_group;
           for (int64_t from = first; from < last;) {
             const int64_t line_begin = line_number * line, line_end = line_begin + line;
@@ -234,16 +236,23 @@ SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, 
             auto finish = [&, first](auto at, auto affine) {
               at.store(out, activate(affine(at(x))) * relative_to(at, first)(factors));
             };
+            auto each = [=](auto body) {
+              if (is_streamed)
+                for_streamed_vectors(out, from, to, body);
+              else
+                for_vectors<T>(from, to, body);
+            };
             if (inner == 1)
-              for_vectors<T>(from, to, [&](auto at) { finish(at, normalization.of(relative_to(at, line_begin))); });
+              each([&](auto at) { finish(at, normalization.of(relative_to(at, line_begin))); });
             else
-              for_vectors<T>(from, to, [&, affine = normalization.of(OneChannel<T>{line_number % channels})](auto at) {
+              each([&, affine = normalization.of(OneChannel<T>{line_number % channels})](auto at) {
                 finish(at, affine);
               });
             if (to == line_end) ++line_number;
             from = to;
           }
         }
+        native_finish_streams();
       },
       per_group);
 }
@@ -267,9 +276,9 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
   };
   auto read = [=](auto at) { return at(inv_std); };
   Normalization<T, decltype(read)> normalization{weight, bias, mean, read};
-  const bool is_tall = has_tall_columns<T>(outer, channels, inner);
+  const bool has_chunks = has_tall_columns<T>(outer, channels, inner);
   auto run = [=](auto activate) {
-    if (is_tall) {
+    if (has_chunks) {
       tall_channel_moments(stream, x, mean, var, outer, channels);
       finish_statistics(0, channels);
     } else {
@@ -279,7 +288,7 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
         if (!ticket) normalize_channels(x, normalization, out, outer, channels, inner, begin, end, activate);
       });
     }
-    if (is_tall && !ticket)
+    if (has_chunks && !ticket)
       for_matrix_rows(stream, outer, channels, out,
                       [=](auto at, auto channel) { at.store(out, activate(normalization.of(channel)(at(x)))); });
     if (ticket)
@@ -296,6 +305,14 @@ void batch_norm_forward_evaluation(Stream stream, const T* x, const T* weight, c
                                    const T* running_var, T* out, int64_t outer, int64_t channels, int64_t inner,
                                    double eps) {
   auto inv_std = [=](auto at) { return Vec<T>(T(1)) / sqrt(at(running_var) + Vec<T>((T)eps)); };
+  if (has_tall_columns<T>(outer, channels, inner)) {
+    T* roots = (T*)minidl::scratch_memory(channels * sizeof(T));
+    for_vectors<T>(0, channels, [=](auto at) { at.store(roots, inv_std(at)); });
+    auto read = [=](auto at) { return at(roots); };
+    Normalization<T, decltype(read)> normalization{weight, bias, running_mean, read};
+    return for_matrix_rows(stream, outer, channels, out,
+                           [=](auto at, auto channel) { at.store(out, normalization.of(channel)(at(x))); });
+  }
   Normalization<T, decltype(inv_std)> normalization{weight, bias, running_mean, inv_std};
   for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
     normalize_channels(x, normalization, out, outer, channels, inner, begin, end, [](Vec<T> v) { return v; });
@@ -355,7 +372,8 @@ struct BatchNormBackward {
   SIMD_INLINE void sum_gradients(Band band, int64_t begin, int64_t end, BandSums<T, 2>& sums) const {
     sum_band(
         band, begin, end, [this](auto top) { return top(mean); },
-        [this](auto at, Vec<T> center, Vec<T>* sum) { GradientTerm<T, Gradient>{x, gradient, center}(at, sum); }, sums);
+        [this](auto at, Vec<T> center, Vec<T>* sum) { GradientTerm<T, Gradient>{x, gradient, center}(at, sum); }, sums,
+        DoNothing{});
   }
 
   // Writes the gradients of one vector of channels, and gives what grad_x is made of.
@@ -490,7 +508,7 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
 // grad_x of one row
 template <typename T>
 SIMD_INLINE void layer_norm_backward_row(const T* x, const T* weight, T mean, T inv_std, const T* grad_out, T* grad_x,
-                                         int64_t columns) {
+                                         int64_t columns, bool is_streamed) {
   Vec<T> center(mean), scale(inv_std);
   auto sums = sum_row_lanes<T, 2>(0, columns, [=](auto at, Vec<T>* sum) {
     Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
@@ -498,34 +516,43 @@ SIMD_INLINE void layer_norm_backward_row(const T* x, const T* weight, T mean, T 
     sum[1] = fma(h, (at(x) - center) * scale, sum[1]);
   });
   Vec<T> level(sum_lanes(sums.v[0]) / (T)columns), slope(sum_lanes(sums.v[1]) / (T)columns);
-  for_vectors<T>(0, columns, [=](auto at) {
+  auto write = [=](auto at) {
     Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
     at.store(grad_x, scale * (h - level - (at(x) - center) * scale * slope));
-  });
+  };
+  if (is_streamed)
+    for_streamed_vectors(grad_x, 0, columns, write);
+  else
+    for_vectors<T>(0, columns, write);
 }
 
 template <typename T>
 void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
                          T* grad_x, T* grad_weight, T* grad_bias, int64_t rows, int64_t columns) {
-  if (grad_x)
-    parallel_for(
-        stream, rows, grain_of(columns),
-        [=](int64_t first, int64_t last) {
-          for (int64_t row = first; row < last; ++row)
-            layer_norm_backward_row(x + row * columns, weight, mean[row], inv_std[row], grad_out + row * columns,
-                                    grad_x + row * columns, columns);
-        },
-        1);
-  if (!grad_weight && !grad_bias) return;
+  const bool is_streamed = rows * columns * (int64_t)sizeof(T) >= streamed_bytes;
+  auto write_rows = [=](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row)
+      layer_norm_backward_row(x + row * columns, weight, mean[row], inv_std[row], grad_out + row * columns,
+                              grad_x + row * columns, columns, is_streamed);
+    native_finish_streams();
+  };
+  const bool has_sums = grad_weight || grad_bias, has_chunks = is_tall<T>(rows, columns);
+  // The rows of a tall matrix are written while they are in cache for their sums.
+  const bool writes_beside_sums = grad_x && has_sums && has_chunks && columns <= band_columns;
+  if (grad_x && !writes_beside_sums) parallel_for(stream, rows, grain_of(columns), write_rows, 1);
+  if (!has_sums) return;
   auto sum = [=](Band band, int64_t begin, int64_t end, BandSums<T, 2>& sums) {
     auto term = [=](auto at, Vec<T>* sum) {
       Vec<T> g = at(grad_out);
       sum[0] += g;
       sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
     };
-    sum_band(band, begin, end, term, sums);
+    auto before_leaf = [=](int64_t first, int64_t last) {
+      if (writes_beside_sums) write_rows(first, last);
+    };
+    sum_band(band, begin, end, term, sums, before_leaf);
   };
-  if (has_tall_columns<T>(rows, columns, 1))
+  if (has_chunks)
     return sum_tall_columns<T>(stream, rows, columns, sum, [=](auto at, Vec<T>* sums, const ChunkTable<T>&) {
       if (grad_bias) at.store(grad_bias, sums[0]);
       if (grad_weight) at.store(grad_weight, sums[1]);

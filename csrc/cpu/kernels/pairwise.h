@@ -1,5 +1,6 @@
-// Sums in one fixed order: a few vector accumulators within a leaf, leaves added pairwise. The rounding error grows
-// with the logarithm of the length (Higham 1993), at the price of one addition per leaf, and needs no wider type.
+// Sums in one fixed order: a few vector accumulators within a leaf, up to 256 leaves in two levels, those pairwise. The
+// rounding error grows with the logarithm of the length (Higham 1993), at the price of one addition per leaf, and needs
+// no wider type.
 #pragma once
 #include <stdint.h>
 
@@ -47,11 +48,32 @@ SIMD_INLINE Sums<T, quantities> sum_row_leaf(int64_t begin, int64_t end, Term te
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+// 16 parts of the level below, one by one; level 0 is a leaf. Their sums stay in registers: a sum on the stack waits
+// for its leaf's loads, and the next leaf for the stack (a row of 48 MiB on one thread of a Zen 4: 12 -> 28 GB/s).
+template <typename T, int level>
+constexpr int64_t row_block = 16 * row_block<T, level - 1>;
+template <typename T>
+constexpr int64_t row_block<T, 0> = row_leaf<T>;
+
+template <int level, typename T, int quantities, typename Term>
+SIMD_INLINE Sums<T, quantities> sum_row_block(int64_t begin, int64_t end, const Term& term) {
+  if constexpr (level == 0) {
+    return sum_row_leaf<T, quantities>(begin, end, term);
+  } else {
+    constexpr int64_t part = row_block<T, level - 1>;
+    Sums<T, quantities> sums = {};
+    for (int64_t from = begin; from < end; from += part)
+      sums = sums + sum_row_block<level - 1, T, quantities>(from, end - from < part ? end : from + part, term);
+    return sums;
+  }
+}
+
 // Lane-wise sums over the elements [begin, end); term(place, sums) adds one vector's share to sums[0 .. quantities).
 template <typename T, int quantities, typename Term>
 Sums<T, quantities> sum_row_lanes(int64_t begin, int64_t end, const Term& term) {
   if (end - begin <= row_leaf<T>) return sum_row_leaf<T, quantities>(begin, end, term);
-  int64_t middle = pairwise_middle(begin, end, row_leaf<T>);
+  if (end - begin <= row_block<T, 2>) return sum_row_block<2, T, quantities>(begin, end, term);
+  int64_t middle = pairwise_middle(begin, end, row_block<T, 2>);
   return sum_row_lanes<T, quantities>(begin, middle, term) + sum_row_lanes<T, quantities>(middle, end, term);
 }
 

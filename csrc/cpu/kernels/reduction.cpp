@@ -7,6 +7,7 @@
 #include "pairwise.h"
 #include "parallel.h"
 #include "rows.h"
+#include "scratch.h"
 #include "simd.h"
 
 namespace MINIDL_TARGET {
@@ -16,29 +17,32 @@ namespace {
 // A reducer gives a Part for a range of the reduced dimension - of one row, or of a band of columns -, merges the parts
 // of neighbouring ranges and finishes an output.
 template <typename T, typename Reducer>
-SIMD_INLINE void reduce_range(const Reducer& reducer, const T* x, int64_t inner, int64_t begin, int64_t end,
-                              int64_t column, int64_t columns, typename Reducer::Part* parts) {
+SIMD_INLINE void reduce_range(const Reducer& reducer, const T* x, int64_t reduced, int64_t inner, int64_t begin,
+                              int64_t end, int64_t column, int64_t columns, typename Reducer::Part* parts) {
   if (inner == 1)
     parts[0] = reducer.of_row(x, begin, end);
   else
-    for_bands<T>(column, column + columns, end - begin, inner,
+    for_bands<T>(column, column + columns, reduced, inner,
                  [&](Band band) { reducer.of_columns(band, x, begin, end, parts + (band.column - column)); });
 }
 
-constexpr int64_t max_split_outputs = 64;
+// A tall matrix may have more outputs, whose parts do not fit on the stack.
+constexpr int64_t max_split_outputs = 64, max_tall_outputs = 4096;
 
-// Few outputs: threads share the reduced dimension in fixed chunks.
+// Threads share the reduced dimension in fixed chunks.
 template <typename T, typename Reducer>
 void reduce_chunks(Stream stream, const Reducer& reducer, const T* x, int64_t outer, int64_t reduced, int64_t inner,
                    Chunks chunks) {
   int64_t outputs = outer * inner;
-  typename Reducer::Part parts[max_chunks * max_split_outputs];
+  typename Reducer::Part few[max_chunks * max_split_outputs], *parts = few;
+  if (outputs > max_split_outputs)
+    parts = (typename Reducer::Part*)minidl::scratch_memory(chunks.count * outputs * sizeof(few[0]));
   parallel_for(
       stream, chunks.count, 1,
       [&](int64_t first, int64_t last) {
         for (int64_t c = first; c < last; ++c)
           for (int64_t o = 0; o < outer; ++o)
-            reduce_range(reducer, x + o * reduced * inner, inner, chunks.begin(c), chunks.end(c), 0, inner,
+            reduce_range(reducer, x + o * reduced * inner, reduced, inner, chunks.begin(c), chunks.end(c), 0, inner,
                          parts + c * outputs + o * inner);
       },
       1);
@@ -48,7 +52,8 @@ void reduce_chunks(Stream stream, const Reducer& reducer, const T* x, int64_t ou
 
 template <typename T, typename Reducer>
 void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, int64_t reduced, int64_t inner) {
-  if (outer * inner <= max_split_outputs) {
+  const bool has_tall_matrix = outer == 1 && inner <= max_tall_outputs && is_tall<T>(reduced, inner);
+  if (outer * inner <= max_split_outputs || has_tall_matrix) {
     Chunks chunks(reduced, outer * inner);
     if (chunks.count > 1) return reduce_chunks(stream, reducer, x, outer, reduced, inner, chunks);
   }
@@ -66,7 +71,7 @@ void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, in
           task += count;
           int64_t column = strip * columns;
           int64_t width = inner - column < count * columns ? inner - column : count * columns;
-          reduce_range(reducer, x + o * reduced * inner, inner, 0, reduced, column, width, parts);
+          reduce_range(reducer, x + o * reduced * inner, reduced, inner, 0, reduced, column, width, parts);
           for (int64_t i = 0; i < width; ++i) reducer.finish(o * inner + column + i, parts[i]);
         }
       },

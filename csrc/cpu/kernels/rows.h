@@ -130,23 +130,32 @@ SIMD_INLINE void for_short_rows(int64_t first, int64_t last, int64_t columns, co
   }
 }
 
+// What a body writes to a row stays in the first-level cache, and is streamed to memory when the row is done.
+constexpr int64_t max_streamed_columns = 2048;
+
 // body(rows, a, b, out) for the rows [first, last); a, b and out are this layout's arrays, null where those given are.
 template <typename T, typename Body>
-SIMD_INLINE void for_rows(int64_t first, int64_t last, int64_t columns, const T* a, const T* b, T* out, Body body) {
-  if (columns > ShortRows<T>::max_columns) {
-    for (int64_t row = first; row < last; ++row)
-      body(LongRow<T>{row, columns}, a + row * columns, b ? b + row * columns : b, out ? out + row * columns : out);
-    return;
+SIMD_INLINE void for_rows(int64_t first, int64_t last, int64_t columns, const T* a, const T* b, T* out, Body body,
+                          bool is_streamed = false) {
+  if (columns <= ShortRows<T>::max_columns) return for_short_rows(first, last, columns, a, b, out, body);
+  alignas(64) T buffer[max_streamed_columns];
+  for (int64_t row = first; row < last; ++row) {
+    const int64_t begin = row * columns;
+    body(LongRow<T>{row, columns}, a + begin, b ? b + begin : b, is_streamed ? buffer : out ? out + begin : out);
+    if (is_streamed) for_streamed_vectors(out + begin, 0, columns, [&](auto at) { at.store(out + begin, at(buffer)); });
   }
-  for_short_rows(first, last, columns, a, b, out, body);
+  if (is_streamed) native_finish_streams();
 }
 
 // The same over all rows, on several threads.
 template <typename T, typename Body>
 SIMD_INLINE void for_all_rows(Stream stream, int64_t rows, int64_t columns, const T* a, const T* b, T* out, Body body) {
+  const bool is_streamed = out && out != a && out != b && columns <= max_streamed_columns &&
+                           rows * columns * (int64_t)sizeof(T) >= streamed_bytes;
   parallel_for(
       stream, rows, grain_of(columns, 8192),
-      [=](int64_t first, int64_t last) { for_rows(first, last, columns, a, b, out, body); }, Vec<T>::width);
+      [=](int64_t first, int64_t last) { for_rows(first, last, columns, a, b, out, body, is_streamed); },
+      Vec<T>::width);
 }
 
 }  // namespace

@@ -77,17 +77,6 @@ SIMD_INLINE void for_streamed_vectors(const T* out, int64_t begin, int64_t end, 
   if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
 }
 
-// The same place, whose reads also ask memory for what lies ahead elements further on.
-template <typename Place>
-struct Ahead : Place {
-  int64_t ahead;
-  template <typename T>
-  SIMD_INLINE Vec<T> operator()(const T* array) const {
-    __builtin_prefetch(array + this->index + ahead);
-    return Place::operator()(array);
-  }
-};
-
 // Some neighbouring columns of a matrix whose rows are stride elements apart.
 template <typename T, int vector_count>
 struct WholeStrip {

@@ -1,9 +1,12 @@
 // The general product: every block multiplies a tile of out over a share of k; the last block of a tile adds the
 // shares.
 #pragma once
+#include <type_traits>
+
 #include "epilogue.cuh"
-#include "fragment.cuh"
+#include "multiplier.cuh"
 #include "plan.cuh"
+#include "tensor_multiplier.cuh"
 
 namespace MINIDL_TARGET {
 namespace {
@@ -22,77 +25,6 @@ __device__ inline TilePlace tile_place(unsigned tile, unsigned tiles_m, unsigned
   return {band * raster_rows + within % rows, within / rows};
 }
 
-// The sums of one thread and what it does with a stage in shared memory.
-template <class Tile, bool a_contiguous, bool b_contiguous>
-struct Multiplier {
-  using T = typename Tile::T;
-  static constexpr int size = vector_size<T>;
-  T sum[Tile::thread_m][Tile::thread_n] = {};
-  int slice, first_row, first_column;  // of the thread's sums in the tile
-  Fragment<T, Tile::m, Tile::lanes_m, a_contiguous> a;
-  Fragment<T, Tile::n, Tile::lanes_n, b_contiguous> b;
-
-  struct Lane {
-    int slice, warp_m, warp_n, lane_m, lane_n;
-  };
-  // Neighbouring lanes differ by column, by row, by column, ...: then two quarters of a warp, which read 16 bytes a
-  // lane one after the other, are served at once.
-  static __device__ Lane lane_of_thread() {
-    int warp = threadIdx.x / warp_threads, lane = threadIdx.x % warp_threads;
-    int slice_warp = warp % Tile::slice_warps, warps_n = Tile::n / Tile::warp_n;
-    return {warp / Tile::slice_warps, slice_warp / warps_n * Tile::warp_m, slice_warp % warps_n * Tile::warp_n,
-            lane / 2 % 2 + lane / 16 * 2, lane % 2 + lane / 4 % 4 * 2};
-  }
-
-  __device__ Multiplier() : Multiplier(lane_of_thread()) {}
-  __device__ Multiplier(Lane at)
-      : slice(at.slice),
-        first_row(at.warp_m + at.lane_m * size),
-        first_column(at.warp_n + at.lane_n * size),
-        a(at.warp_m, at.lane_m, at.slice * Tile::slice_depth),
-        b(at.warp_n, at.lane_n, at.slice * Tile::slice_depth) {}
-
-  // sum += a b over this slice's steps of a stage
-  __device__ void multiply(const T* stage) {
-    const T* stage_b = stage + Tile::m * Tile::depth;
-    constexpr int groups_m = Tile::thread_m / size, groups_n = Tile::thread_n / size;
-#pragma unroll
-    for (int vector = 0; vector < Tile::slice_depth / size; ++vector) {
-      Vector<T> a_square[groups_m][size];
-#pragma unroll
-      for (int i = 0; i < Tile::thread_m; ++i) a_square[i / size][i % size] = a.read(stage, vector, i / size, i % size);
-      // One vector of b at a time: it takes few registers, and a step of a is done with before the next if it can be.
-#pragma unroll
-      for (int i = 0; i < Tile::thread_n; ++i) {
-        int group = b_contiguous ? i / size : i % groups_n, within = b_contiguous ? i % size : i / groups_n;
-        Vector<T> b_vector = b.read(stage_b, vector, group, within);
-#pragma unroll
-        for (int e = 0; e < size; ++e)
-#pragma unroll
-          for (int row = 0; row < Tile::thread_m; ++row) {
-            int step = b_contiguous ? e : within, column = group * size + (b_contiguous ? within : e);
-            const Vector<T>(&square)[size] = a_square[row / size];
-            T a_value = a_contiguous ? square[row % size].values[step] : square[step].values[row % size];
-            sum[row][column] += a_value * b_vector.values[e];
-          }
-      }
-    }
-  }
-
-  // The sums as vectors along the columns of out.
-  __device__ Vector<T> vector(int index) const {
-    Vector<T> result;
-#pragma unroll
-    for (int e = 0; e < size; ++e) result.values[e] = sum[index / Tile::vectors_n][index % Tile::vectors_n * size + e];
-    return result;
-  }
-  __device__ int row(int index) const {
-    int i = index / Tile::vectors_n;
-    return first_row + i / size * (Tile::lanes_m * size) + i % size;
-  }
-  __device__ int column(int index) const { return first_column + index % Tile::vectors_n * (Tile::lanes_n * size); }
-};
-
 // The sums of a's lines, whose stages are [depth][m]: a thread takes a vector of lines and some of the steps.
 template <class Tile>
 struct LineSums {
@@ -104,7 +36,9 @@ struct LineSums {
   __device__ void add(const T* stage) {
 #pragma unroll
     for (int i = 0; i < vectors; ++i) {
-      Vector<T> loaded = ((const Vector<T>*)stage)[threadIdx.x + i * Tile::threads];
+      int row = threadIdx.x / row_vectors + i * rows;
+      int vector = threadIdx.x % row_vectors ^ exchange_of_step<Tile::uses_tensor_cores>(row);
+      Vector<T> loaded = ((const Vector<T>*)stage)[row * row_vectors + vector];
 #pragma unroll
       for (int e = 0; e < size; ++e) sum[e] += loaded.values[e];
     }
@@ -140,11 +74,11 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   int depth = p.k - first_step < plan.split_depth ? (int)(p.k - first_step) : plan.split_depth;
   bool has_line_sums = !a_contiguous && !b_contiguous && p.line_sums && place.n == 0;
 
-  Loader<T, Tile::m, Tile::lanes_m, Tile::depth, Tile::threads, a_contiguous> a(p.a, a_vectorized, batch, first_m,
-                                                                                first_step);
-  Loader<T, Tile::n, Tile::lanes_n, Tile::depth, Tile::threads, b_contiguous> b(p.b, b_vectorized, batch, first_n,
-                                                                                first_step);
-  Multiplier<Tile, a_contiguous, b_contiguous> product;
+  Loader<Tile, Tile::m, Tile::reading_lanes_m, a_contiguous> a(p.a, a_vectorized, batch, first_m, first_step);
+  Loader<Tile, Tile::n, Tile::reading_lanes_n, b_contiguous> b(p.b, b_vectorized, batch, first_n, first_step);
+  std::conditional_t<Tile::uses_tensor_cores, TensorMultiplier<Tile, a_contiguous, b_contiguous>,
+                     Multiplier<Tile, a_contiguous, b_contiguous>>
+      product;
   LineSums<Tile> line_sums;
 
   // Fill all stages but one
@@ -277,6 +211,15 @@ void multiply_in_tiles(Stream stream, const Product<T>& p, TileList<Tile...> til
   Plan plan = choose_plan<T>(tiles, p.batch, p.m, p.line_sums && p.n == 0 ? 1 : p.n, p.k);
   int tile = 0;
   ((tile++ == plan.tile ? multiply_in_tiles<Tile>(stream, p, plan) : void()), ...);
+}
+
+template <typename T>
+void multiply_in_tiles(Stream stream, const Product<T>& p) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (stream.allows_bfloat16) return multiply_in_tiles(stream, p, tiles_for<T, Arithmetic::bfloat16>());
+    if (stream.allows_tf32) return multiply_in_tiles(stream, p, tiles_for<T, Arithmetic::tf32>());
+  }
+  multiply_in_tiles(stream, p, tiles_for<T, Arithmetic::multiply_add>());
 }
 
 }  // namespace

@@ -18,10 +18,18 @@ struct PanelLayout {
   static constexpr __device__ int exchange_of_row(int row) { return row / 2 % panel_vectors; }
 };
 
+// Where the lines lie side by side, a row holds a step of all lines. For tensor cores two lanes read neighbouring
+// vectors of each of four rows that are four apart: these take different banks.
+template <bool for_tensor_cores>
+constexpr __device__ int exchange_of_step(int step) {
+  return for_tensor_cores ? step / 4 % 4 * 2 : 0;
+}
+
 // A stage is [depth / panel_depth][lines][panel_depth] if the lines are contiguous, else [depth][lines].
-template <typename T, int lines, int lanes, int depth, int threads, bool has_contiguous_lines>
+template <class Tile, int lines, int lanes, bool has_contiguous_lines>
 class Loader {
-  static constexpr int size = vector_size<T>;
+  using T = typename Tile::T;
+  static constexpr int size = vector_size<T>, depth = Tile::depth, threads = Tile::threads;
   static constexpr int vectors = lines * depth / size / threads;
   static constexpr int row_vectors = has_contiguous_lines ? panel_vectors : lines / size;
   static constexpr int rows_apart = threads / row_vectors;  // from one vector of a thread to its next
@@ -29,7 +37,7 @@ class Loader {
 
   const T* from;  // the thread's first vector of the next stage
   int64_t stride;
-  int step, to, lines_left;  // of the thread's first vector: lines_left from its own line on
+  int line, step, to, lines_left;  // of the thread's first vector; lines_left from its own line on
   bool is_vectorized;
   Vector<T> held[vectors];  // between fetch and deposit, where no copy is asynchronous
 
@@ -37,7 +45,6 @@ class Loader {
   __device__ Loader(const Factor<T>& factor, bool is_vectorized, int64_t batch, int64_t first_line, int64_t first_step)
       : stride(factor.stride()), is_vectorized(is_vectorized) {
     int row = threadIdx.x / row_vectors, vector = threadIdx.x % row_vectors;
-    int line;
     if constexpr (has_contiguous_lines) {
       static_assert(rows_apart % lines == 0 || lines % rows_apart == 0);
       int panel = row / lines;
@@ -75,10 +82,11 @@ class Loader {
   }
 
  private:
-  static constexpr __device__ int distance(int i) {
-    return i * rows_apart * (has_contiguous_lines ? panel_depth<T> : lines);
+  __device__ int place(int i) const {
+    if constexpr (has_contiguous_lines) return to + i * rows_apart * panel_depth<T>;
+    int row = step + i * rows_apart;
+    return to + i * rows_apart * lines + (line ^ exchange_of_step<Tile::uses_tensor_cores>(row) * size) - line;
   }
-  __device__ int place(int i) const { return to + distance(i); }
 
   template <bool whole_vectors>
   __device__ void fetch_all(T* stage, int steps_left) {

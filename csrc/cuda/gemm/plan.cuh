@@ -15,10 +15,12 @@ struct Plan {
 };
 
 // An estimate in cycles of an H100. Reasoned, not measured: a multiprocessor does 128 multiply-adds of float in a
-// cycle, 64 of double, and a load from shared memory costs as much as 3 of them; an arrival costs a fence and an
-// atomic, a trip to L2 each, and the first read of what others wrote a third; then one multiprocessor reads about 48
-// bytes of partial sums a cycle.
-constexpr double multiply_adds_per_load = 3, arrival_cycles = 1500, partial_bytes_per_cycle = 48;
+// cycle, 64 of double, and a load from shared memory costs as much as 3 of them. Its tensor cores do 1024 in TF32 and
+// 2048 in bfloat16, 0.6 of that through the instructions of sm_80, and wait for 128 bytes a cycle from shared memory.
+// An arrival costs a fence and an atomic, a trip to L2 each, and the first read of what others wrote a third; then one
+// multiprocessor reads about 48 bytes of partial sums a cycle.
+constexpr double multiply_adds_per_load = 3, tf32_per_cycle = 600, bfloat16_per_cycle = 1200;
+constexpr double arrival_cycles = 1500, partial_bytes_per_cycle = 48;
 
 struct TileShape {
   int64_t m, n;
@@ -26,10 +28,18 @@ struct TileShape {
 };
 template <class Tile>
 constexpr TileShape shape_of() {
-  constexpr double sums = Tile::thread_m * Tile::thread_n;
-  constexpr double loads = (Tile::thread_m + Tile::thread_n) / vector_size<typename Tile::T>;
-  constexpr double per_cycle = 512 / sizeof(typename Tile::T) * sums / (sums + multiply_adds_per_load * loads);
-  return {Tile::m, Tile::n, Tile::m * Tile::n / per_cycle, Tile::partial_size * sizeof(typename Tile::T)};
+  double step_cycles = 0;
+  if (Tile::uses_tensor_cores) {
+    double per_cycle = Tile::arithmetic == Arithmetic::tf32 ? tf32_per_cycle : bfloat16_per_cycle;
+    double read_bytes = Tile::slice_warps * (Tile::warp_m + Tile::warp_n) * 4;
+    step_cycles = Tile::m * Tile::n / per_cycle + read_bytes / 128;
+  } else {
+    double sums = Tile::thread_m * Tile::thread_n;
+    double loads = (Tile::thread_m + Tile::thread_n) / vector_size<typename Tile::T>;
+    double per_cycle = 512 / sizeof(typename Tile::T) * sums / (sums + multiply_adds_per_load * loads);
+    step_cycles = Tile::m * Tile::n / per_cycle;
+  }
+  return {Tile::m, Tile::n, step_cycles, Tile::partial_size * sizeof(typename Tile::T)};
 }
 
 // The plan of least estimated time. A block alone does not hide that it works for 128 x 256 x 784 as 8 tiles of 64 x 64

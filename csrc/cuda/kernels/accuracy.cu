@@ -23,7 +23,9 @@ struct And {
 };
 
 template <typename Shape>
-constexpr int count_threads = Shape::lanes > 32 ? Shape::lanes : Shape::lanes > 8 ? 256 : 512;
+constexpr int count_threads = Shape::lanes > 32  ? Shape::lanes
+                              : Shape::lanes > 8 ? 256
+                                                 : 512;
 
 // out[0] = number of rows whose first largest logit, or first nan, stands at the label; logits is rows x classes
 template <typename T, typename Shape>

@@ -54,10 +54,12 @@ struct CrossEntropy {
   }
 };
 
-// 512 threads classify a batch of 128 rows of up to 16 classes in one block, which then waits for no other. The 1 in the
-// launch bounds keeps ptxas from spilling a register to fit one block more.
+// 512 threads classify a batch of 128 rows of up to 16 classes in one block, which then waits for no other. The 1 in
+// the launch bounds keeps ptxas from spilling a register to fit one block more.
 template <typename Shape>
-constexpr int cross_entropy_threads = Shape::lanes > 32 ? Shape::lanes : Shape::lanes > 8 ? 256 : 512;
+constexpr int cross_entropy_threads = Shape::lanes > 32  ? Shape::lanes
+                                      : Shape::lanes > 8 ? 256
+                                                         : 512;
 
 constexpr int64_t max_row_blocks = 8 * multiprocessors;
 
@@ -121,7 +123,8 @@ __global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
   if (grid_sum<threads>(total, parts, arrivals) && threadIdx.x == 0) of.loss[0] = (T)(total / divisor);
 }
 
-// So many labels, 16 a thread, each block reads sooner than a launch of its own would add them up; reasoned, not measured.
+// So many labels, 16 a thread, each block reads sooner than a launch of its own would add them up; reasoned, not
+// measured.
 constexpr int64_t max_labels_per_block = 4096;
 
 template <typename T>
@@ -231,9 +234,9 @@ constexpr int loss_threads = 256;
 
 // loss[0] = (sum of the elements' losses) / divisor; a block adds up a piece
 template <typename T, typename Shape, typename Loss>
-__global__ void __launch_bounds__(loss_threads) reduced_loss_kernel(Loss of, const T* x, const T* target, T* loss,
-                                                                    int64_t size, int64_t piece, T divisor, T* parts,
-                                                                    unsigned* arrivals) {
+__global__ void __launch_bounds__(loss_threads)
+    reduced_loss_kernel(Loss of, const T* x, const T* target, T* loss, int64_t size, int64_t piece, T divisor, T* parts,
+                        unsigned* arrivals) {
   const T* const arrays[] = {x, target};
   const int64_t begin = blockIdx.x * piece, left = size - begin;
   const Row<T, Shape, 2> row(arrays, begin, left < piece ? left : piece);
@@ -266,8 +269,7 @@ void loss_forward(Stream stream, Loss of, const T* x, const T* target, T* loss, 
 template <typename T, typename Loss>
 void loss_backward(Stream stream, Loss of, const T* x, const T* target, const T* grad_out, T* grad, int64_t size,
                    Reduction reduction) {
-  if (reduction == Reduction::none)
-    return map(stream, size, grad, GradientOfElement<T, Loss>{of}, x, target, grad_out);
+  if (reduction == Reduction::none) return map(stream, size, grad, GradientOfElement<T, Loss>{of}, x, target, grad_out);
   const T divisor = reduction == Reduction::mean ? (T)size : T(1);
   map(stream, size, grad, GradientOfReduced<T, Loss>{of, grad_out, divisor}, x, target);
 }

@@ -24,7 +24,7 @@ void multiply(Stream stream, const Product<T>& p) {
     }
     multiply_vector(stream, transposed);
   } else {
-    multiply_in_tiles(stream, p, tiles_for<T>());
+    multiply_in_tiles(stream, p);
   }
 }
 

@@ -6,8 +6,8 @@ namespace MINIDL_TARGET {
 
 namespace {
 
-// A reducer starts a Part from the first element of what is reduced, adds items to it - value(k) stands at place(k), the
-// first `valid` of them exist, at least one -, merges two Parts and finishes an output.
+// A reducer starts a Part from the first element of what is reduced, adds items to it - value(k) stands at place(k),
+// the first `valid` of them exist, at least one -, merges two Parts and finishes an output.
 
 template <typename T>
 struct Summation {
@@ -182,7 +182,8 @@ __global__ void __launch_bounds__(block_threads)
   if (threadIdx.x == 0) reducer.finish(row, part);
 }
 
-// Blocks that keep a GPU busy, some more than it holds at a time so that the last ones even out; reasoned, not measured.
+// Blocks that keep a GPU busy, some more than it holds at a time so that the last ones even out; reasoned, not
+// measured.
 constexpr int64_t wanted_blocks = 16 * multiprocessors;
 static_assert(wanted_blocks <= arrival_count);
 
@@ -218,8 +219,8 @@ void reduce_rows(Stream stream, const Reducer& reducer, const T* x, int64_t rows
 
 constexpr int rows_of_batch = 8;
 
-// Threads are tile (packs of neighbouring columns) x depth (rows), depth the slower. gridDim.y blocks share the rows of a
-// tile, each a piece of so many; the last one to be done merges what the others found.
+// Threads are tile (packs of neighbouring columns) x depth (rows), depth the slower. gridDim.y blocks share the rows of
+// a tile, each a piece of so many; the last one to be done merges what the others found.
 template <typename T, int width, typename Reducer>
 __global__ void __launch_bounds__(block_threads)
     reduce_columns_kernel(Reducer reducer, const T* x, int64_t packs, int64_t reduced, int64_t inner, int64_t piece,
@@ -330,7 +331,8 @@ void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, in
   const bool are_packs = is_aligned(pack_bytes, x);
   if (inner == 1) {
     // A single row need not end with a pack.
-    if (are_packs && (outer == 1 || reduced % width == 0)) return reduce_rows<T, width>(stream, reducer, x, outer, reduced);
+    if (are_packs && (outer == 1 || reduced % width == 0))
+      return reduce_rows<T, width>(stream, reducer, x, outer, reduced);
     return reduce_rows<T, 1>(stream, reducer, x, outer, reduced);
   }
   if (are_packs && inner % width == 0) return reduce_columns<T, width>(stream, reducer, x, outer, reduced, inner);

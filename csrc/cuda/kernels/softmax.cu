@@ -6,8 +6,8 @@ namespace MINIDL_TARGET {
 
 namespace {
 
-// An operation has a statistic of each row and says what it writes, given that. `reduces`: the statistic is made from the
-// row, and from the statistics of pieces of the row; `writes_rows`: the output is as large as the input.
+// An operation has a statistic of each row and says what it writes, given that. `reduces`: the statistic is made from
+// the row, and from the statistics of pieces of the row; `writes_rows`: the output is as large as the input.
 
 template <typename T>
 struct OfLogSum {
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(Shape::lanes, 1)
 template <typename T, typename Shape, typename Operation>
 __global__ void __launch_bounds__(Shape::lanes, 1)
     write_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, T* out, int64_t columns, int64_t piece,
-                 const typename Operation::Statistic* parts, int count) {
+                 const typename Operation::Statistic* parts, unsigned count) {
   const auto row = piece_of_row<T, Shape>(inputs.arrays, columns, piece);
   if constexpr (Operation::reduces) {
     auto statistic = Operation::nothing();
@@ -178,19 +178,19 @@ void launch_in_pieces(Stream stream, Operation operation, Inputs<T, Operation::i
     launch(stream, dim3(rows, count), Shape::lanes, piece_kernel<T, Shape, Operation>, operation, inputs, columns,
            piece, parts);
   launch(stream, dim3(rows, Operation::writes_rows ? count : 1), Shape::lanes, write_kernel<T, Shape, Operation>,
-         operation, inputs, out, columns, piece, parts, (int)count);
+         operation, inputs, out, columns, piece, parts, (unsigned)count);
 }
 
 template <typename T, typename Operation, typename... Arrays>
 void launch_rows(Stream stream, Operation operation, T* out, int64_t rows, int64_t columns, Arrays... arrays) {
   const Inputs<T, Operation::inputs> inputs{{arrays...}};
   if (rows == 0) return;
-  const bool are_aligned = is_aligned(pack_bytes, arrays...) && (!Operation::writes_rows || is_aligned(pack_bytes, out));
+  const bool are_aligned =
+      is_aligned(pack_bytes, arrays...) && (!Operation::writes_rows || is_aligned(pack_bytes, out));
   with_row_shape<T>(columns, are_aligned, [&](auto shape) {
     using Shape = decltype(shape);
     if constexpr (!Shape::is_held)
-      if (rows < multiprocessors)
-        return launch_in_pieces<T, Shape>(stream, operation, inputs, out, rows, columns);
+      if (rows < multiprocessors) return launch_in_pieces<T, Shape>(stream, operation, inputs, out, rows, columns);
     constexpr int threads = row_kernel_threads<Shape>;
     launch(stream, divide_up(rows, threads / Shape::lanes), threads, row_kernel<T, Shape, Operation>, operation, inputs,
            out, rows, columns);

@@ -52,7 +52,7 @@ class Row:
             root and an elementary function count as one each, a comparison as none.
         numpy, torch: expressions in the kernel's parameter names, in the order of its outputs; empty where the library
             has nothing alike. They write to the arrays that they are given where the library can.
-        rewritten: the operands that are read and written, and so moved twice.
+        rewritten: the operands that are moved twice: read and written, or read for their sums and then again.
         traffic: the bytes, where they are not simply those of all operands.
         check: which of the kernel's checks makes the call.
         is_random: whether outputs of different libraries cannot be compared.

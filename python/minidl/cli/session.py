@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from minidl.cli.config import RunConfig
 from minidl.cli.outputs import check_writable, choose_outputs
-from minidl.cli.plots import can_plot
+from minidl.cli.plots import can_plot, import_beside
 from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
 from minidl.data import load_images
 from minidl.training import TrainingInterrupted, load_checkpoint
@@ -46,6 +46,7 @@ def run(request: Request, console: Console) -> Outcome:
     for path in (request.checkpoint, request.record, request.plot):
         if path not in (None, "-"):
             check_writable(Path(path))
+    import_beside()
     if request.resume is not None:
         config = RunConfig.from_json(_run_options(request.resume))
         images = load_images(config.dataset, request.data_dir, show_progress=not console.quiet)

@@ -82,8 +82,9 @@ def train(
     callbacks: list[Callback] = [] if console.quiet else [ProgressBar(console)]
     if config.patience is not None:
         callbacks.append(EarlyStopping("val_loss", config.patience))
-    if until_accuracy is not None:
-        callbacks.append(StopAtAccuracy(loaders.test, until_accuracy))
+    stop = None if until_accuracy is None else StopAtAccuracy(loaders.test, until_accuracy)
+    if stop is not None:
+        callbacks.append(stop)
     callbacks.append(ModelCheckpoint(outputs.checkpoint))
     training = Training(
         model,
@@ -100,7 +101,7 @@ def train(
     if not console.quiet:
         describe_run(config, images, model, len(loaders.train), console)
     history = training.run()
-    test_loss, test_accuracy = evaluate(model, loaders.test)
+    test_loss, test_accuracy = (stop and stop.measured) or evaluate(model, loaders.test)
     seconds = time.perf_counter() - started
     if wants_profile:
         from minidl.cli.profile import print_profile  # draws in the benchmarks

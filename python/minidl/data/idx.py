@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import os
@@ -16,6 +15,8 @@ import numpy.typing as npt
 # The third byte of an IDX file names the type of its elements, big-endian.
 DTYPES = {0x08: "uint8", 0x09: "int8", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CHUNK_BYTES = 1 << 20
+# Few calls: between them, a thread that has the interpreter's lock keeps it for 5 ms.
+UNPACKED_CHUNK_BYTES = 16 << 20
 MAX_BYTES = 1 << 32
 
 
@@ -52,16 +53,38 @@ def verify_idx(path: Path, size_bytes: int | None = None, sha256: str | None = N
         _refuse_web_page(start)
         try:
             if start[:2] == b"\x1f\x8b":
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    return _parse(unpacked, size_bytes, sha256)
+                return _parse(_Unpacked(file.read()), size_bytes, sha256)
             return _parse(file, size_bytes, sha256)
         except EOFError:
             raise CorruptFileError("must be a whole gzip file, but it is cut short") from None
-        except (gzip.BadGzipFile, zlib.error) as error:
+        except zlib.error as error:
             raise CorruptFileError(f"must be a sound gzip file, but it is damaged ({error})") from None
 
 
-def _parse(file: IO[bytes] | gzip.GzipFile, size_bytes: int | None, sha256: str | None) -> npt.NDArray[Any]:
+class _Unpacked:
+    """The content of gzip data, in as few calls as it is read by: gzip.GzipFile takes 8 KiB at a time."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes, fewer only at the end. Raises zlib.error, and EOFError where the data are cut short."""
+        content = self._member.decompress(self._packed, count)
+        self._packed = self._member.unconsumed_tail
+        while len(content) < count:
+            if not self._member.eof:
+                raise EOFError
+            following = self._member.unused_data.lstrip(b"\0")  # another member, after padding
+            if not following:
+                break
+            self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            content += self._member.decompress(following, count - len(content))
+            self._packed = self._member.unconsumed_tail
+        return content
+
+
+def _parse(file: IO[bytes] | _Unpacked, size_bytes: int | None, sha256: str | None) -> npt.NDArray[Any]:
     header = file.read(4)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in DTYPES or header[3] == 0:
         raise CorruptFileError(f"must start with an IDX header such as 00 00 08 03, got {header.hex(' ') or 'nothing'}")
@@ -87,15 +110,16 @@ def _parse(file: IO[bytes] | gzip.GzipFile, size_bytes: int | None, sha256: str 
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_exactly(file: IO[bytes] | gzip.GzipFile, count: int) -> bytearray:
+def _read_exactly(file: IO[bytes] | _Unpacked, count: int) -> bytearray:
     # In chunks: memory grows with what is really there, not with what a header claims.
-    content = bytearray()
-    while len(content) < count:
-        chunk = file.read(min(CHUNK_BYTES, count - len(content)))
-        if not chunk:
-            raise CorruptFileError(f"must hold {count} bytes after its header, but ends after {len(content)}")
-        content += chunk
-    return content
+    chunks: list[bytes] = []
+    missing = count
+    while missing > 0:
+        chunks.append(file.read(min(UNPACKED_CHUNK_BYTES, missing)))
+        missing -= len(chunks[-1])
+        if not chunks[-1]:
+            raise CorruptFileError(f"must hold {count} bytes after its header, but ends after {count - missing}")
+    return bytearray().join(chunks)
 
 
 def _refuse_web_page(start: bytes) -> None:

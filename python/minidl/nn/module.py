@@ -234,7 +234,8 @@ class Module(Registry):
 
     def cuda(self: Self, device: int | str | None = None) -> Self:
         """Move to the GPU, in place."""
-        return self.to(device="cuda" if device is None else device)
+        where = f"cuda:{device}" if isinstance(device, int) else device
+        return self.to(device="cuda" if where is None else where)
 
     def float(self: Self) -> Self:
         """Convert floating-point tensors to float32, in place."""

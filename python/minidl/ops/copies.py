@@ -6,6 +6,7 @@ from typing import Any
 
 from minidl.autograd import record
 from minidl.backends import Backend
+from minidl.changes import note_foreign_write
 from minidl.dtypes import to_numpy_dtype
 from minidl.tensor import Tensor
 
@@ -31,6 +32,15 @@ def clone(x: Tensor) -> Tensor:
 def contiguous(x: Tensor) -> Tensor:
     """x if its elements lie one after the other, else a copy for which they do."""
     return x if x.array.flags.c_contiguous else clone(x)
+
+
+def store(array: Any, values: Any, backend: Backend, name: str) -> None:
+    """array[...] = values, broadcast, where the two share no memory: by a kernel if there is one for such arrays."""
+    if array.dtype.kind == "f" and array.dtype == values.dtype and array.flags.c_contiguous:
+        backend.kernels.copy_strided(values, array)
+    else:
+        note_foreign_write(name)
+        array[...] = values
 
 
 def cast(x: Tensor, wanted: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.changes import note_foreign_write
 from minidl.tensor import Tensor
 
 __all__: list[str] = []
@@ -19,6 +20,7 @@ def note_changed(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
     """After a kernel wrote into ``arrays``, which are the tensors' own or, of those not contiguous, copies."""
     for tensor, array in zip(tensors, arrays, strict=True):
         if array is not tensor.array:
+            note_foreign_write("a step of parameters that are not contiguous")
             tensor.array[...] = array
         tensor._bump_version()
 

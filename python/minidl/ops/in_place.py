@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from minidl.autograd import is_grad_enabled, record
-from minidl.ops.copies import cast
+from minidl.changes import note_foreign_write
+from minidl.ops.copies import cast, clone, move, store
 from minidl.ops.elementwise import add, clamp, div, mul, sub
 from minidl.ops.operands import broadcast_shape, sum_to_shape, wrap
 from minidl.tensor import Tensor
@@ -51,7 +52,7 @@ def _assign(x: Tensor, name: str, result: Tensor) -> Tensor:
         )
 
     def write(array: Any) -> None:
-        array[...] = result.array
+        store(array, result.array, x.backend, name)
 
     return write_in_place(x, name, write, result)
 
@@ -121,6 +122,7 @@ def fill_(x: Tensor, value: Any) -> Tensor:
         if array.dtype.kind == "f" and array.flags.c_contiguous:
             x.backend.kernels.fill(array, number)
         else:
+            note_foreign_write("fill_")
             array[...] = number
 
     zero = None if not (x.requires_grad and is_grad_enabled() and x._node is not None) else mul(x, 0.0)
@@ -128,10 +130,10 @@ def fill_(x: Tensor, value: Any) -> Tensor:
 
 
 def copy_(x: Tensor, source: Any) -> Tensor:
-    """x = source, broadcast and converted to x's number type."""
+    """x = source, broadcast, converted to x's number type and brought to its device."""
     tensor = wrap(source, x)
     broadcast_shape("copy_", x.array.shape, tensor.array.shape)
-    converted = cast(tensor, x.array.dtype)
+    converted = move(cast(tensor, x.array.dtype), x.backend)
     shape = tensor.array.shape
     linked = None
     if is_grad_enabled() and converted.requires_grad:
@@ -140,6 +142,9 @@ def copy_(x: Tensor, source: Any) -> Tensor:
         )
 
     def write(array: Any) -> None:
-        array[...] = converted.array
+        values = converted.array
+        if x.backend.xp.may_share_memory(array, values):
+            values = clone(converted.detach()).array
+        store(array, values, x.backend, "copy_")
 
     return write_in_place(x, "copy_", write, linked)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from minidl.autograd import is_grad_enabled, record
+from minidl.changes import note_foreign_write
 from minidl.ops.copies import cast, clone
 from minidl.ops.elementwise import where
 from minidl.ops.in_place import write_in_place
@@ -93,6 +94,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         linked = record(Tensor(x.array, x.backend), (x, source), backward, name="setitem")
 
     def write(array: Any) -> None:
+        note_foreign_write("setitem")
         array[raw] = source.array
 
     write_in_place(x, "setitem", write, linked)

@@ -8,9 +8,10 @@ import numpy as np
 
 from minidl.autograd import is_grad_enabled
 from minidl.backends import Backend
+from minidl.changes import note_foreign_write
 from minidl.dtypes import to_numpy_dtype
 from minidl.generator import Generator, default_generator
-from minidl.ops.copies import cast
+from minidl.ops.copies import cast, store
 from minidl.ops.creation import _shape_of, empty
 from minidl.ops.elementwise import mul
 from minidl.ops.in_place import write_in_place
@@ -55,7 +56,7 @@ def bernoulli_(x: Tensor, p: Any = 0.5, generator: Generator | None = None) -> T
     """Fills x with ones with probability p and zeros; p is a number or a tensor of x's shape."""
     if isinstance(p, Tensor):
         drawn = bernoulli(p, generator=generator)
-        return _overwrite(x, "bernoulli_", lambda array: array.__setitem__(..., drawn.array))
+        return _overwrite(x, "bernoulli_", lambda array: store(array, drawn.array, x.backend, "bernoulli_"))
     _require_probability(p)
     return _fill(x, "bernoulli", generator, p)
 
@@ -84,7 +85,7 @@ def _fill(x: Tensor, kernel: str, generator: Generator | None, *scalars: float) 
         out = array if array.flags.c_contiguous else backend.empty(array.shape, array.dtype)
         getattr(backend.kernels, kernel)(_ticket(generator, backend), out, *scalars)
         if out is not array:
-            array[...] = out
+            store(array, out, backend, f"{kernel}_")
 
     return _overwrite(x, f"{kernel}_", write)
 
@@ -188,6 +189,7 @@ def bernoulli(input: Tensor, p: float | None = None, generator: Generator | None
     if not ((probs >= 0) & (probs <= 1)).all():
         raise ValueError("bernoulli: probabilities must lie between 0 and 1")
     drawn = rand_like(input, generator)
+    note_foreign_write("bernoulli")
     drawn.array[...] = drawn.array < probs
     return drawn
 
@@ -206,5 +208,6 @@ def normal(
     shape = np.broadcast_shapes(means.array.shape, deviations.array.shape)
     raw = np.result_type(means.array.dtype, deviations.array.dtype, np.float32)
     drawn = randn(*shape, generator=generator, dtype=raw, device=means.backend)
+    note_foreign_write("normal")
     drawn.array[...] = drawn.array * deviations.array + means.array
     return drawn

@@ -331,7 +331,8 @@ def _batch_norm_with_relu_and_dropout(inputs: Inputs) -> Iterator[Call]:
         _cpu.dropout_forward(np.ones_like(x), ticket, factors, 0.25)
         wanted = np.maximum(wide(plain), 0) * wide(factors)
         arguments = (x, None, None, None, None, out, mean, inv_std, 0.1, 1e-5, Activation.relu, ticket, 0.25)
-        yield Call(arguments, (Expected(out, wanted, 1),))
+        # The CPU's own plain result, of which another back end's is some roundings off.
+        yield Call(arguments, (Expected(out, wanted, 16),))
 
 
 def _batch_norm_evaluation(inputs: Inputs) -> Iterator[Call]:

@@ -105,8 +105,11 @@ class EarlyStopping(Callback):
 class StopAtAccuracy(Callback):
     """Ends the run after the epoch with which the accuracy on `data` reaches `accuracy`: to time how long that takes.
 
-    What `data` has decided on, it cannot judge any more: figures of such a run say nothing about new data.
+    What `data` has decided on, it cannot judge any more: figures of such a run say nothing about new data. `measured`
+    is the loss and the accuracy after the last epoch, None before the first.
     """
+
+    measured: tuple[float, float] | None = None
 
     def __init__(self, data: Iterable[Any], accuracy: float) -> None:
         if not 0 < accuracy <= 1:
@@ -115,9 +118,10 @@ class StopAtAccuracy(Callback):
         self.accuracy = accuracy
 
     def on_epoch_end(self, training: Training, figures: EpochFigures) -> None:
-        reached = evaluate(training.model, self.data, training.loss)[1]
+        loss, reached = evaluate(training.model, self.data, training.loss)
         if reached is None:
             raise ValueError("StopAtAccuracy: these targets are not class labels, so there is no accuracy")
+        self.measured = loss, reached
         if reached >= self.accuracy:
             training.should_stop = True
 

@@ -1,9 +1,11 @@
-// The threads of a block as fibers: who runs next, who waits for whom, and what is wrong when nobody can go on. Compiled
-// without sanitizers: what it does on behalf of the threads is told to them by hand.
+// The threads of a block as fibers: who runs next, who waits for whom, and what is wrong when nobody can go on.
+// Compiled without sanitizers: what it does on behalf of the threads is told to them by hand.
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <tuple>
@@ -27,6 +29,7 @@ struct Rendezvous {
   const char* instruction = nullptr;
   unsigned mask = 0, arrived = 0, present = 0;
   Site site{};
+  void* order = nullptr;
   unsigned char brought[warp_lanes][64];
 
   bool is_free() const { return arrived == 0 && present == 0; }
@@ -37,12 +40,19 @@ namespace {
 
 enum class State { ready, at_barrier, in_warp_meeting, exited };
 
+struct GroupedCopy : CopyUnderWay {
+  int group;
+};
+
 struct RunningThread : Thread {
   Fiber fiber;
   State state = State::exited;
   Site site{};
   const char* instruction = nullptr;
   bool value = false;
+  bool has_fenced = false;
+  std::deque<GroupedCopy> copies;
+  int copy_groups = 0;
 };
 
 struct Warp {
@@ -52,20 +62,30 @@ struct Warp {
   unsigned all() const { return lanes == warp_lanes ? 0xffffffffu : (1u << lanes) - 1; }
 };
 
+// A new thread for the sanitizer takes a millisecond, so blocks take turns with two sets: it sees races between
+// neighbours in the order of blocks, which can be random.
+constexpr unsigned race_check_sets = 2;
+
 // Never destroyed: fibers may still be suspended when the process ends.
 auto& threads = *new std::deque<RunningThread>;
 auto& warps = *new std::deque<Warp>;
 auto& shared_memory = *new SharedMemory;
 
 const Grid* grid = nullptr;
-unsigned thread_count = 0, live_threads = 0;
+unsigned thread_count = 0, live_threads = 0, first_thread = 0;
 int barrier_result = 0;
-unsigned barriers_passed = 0;
 std::string failure;
 char dynamic_declaration;
-// Addresses that stand for an ordering: the launch before its threads, they before its end, a barrier before its leavers.
-char launch_order, end_order, barrier_orders[2];
+// Addresses that stand for an ordering, in what the race check is told: the launch before its threads, they before its
+// end. Every meeting has one of its own, until they run out: one that blocks share would order the blocks.
+char launch_order, end_order;
+int64_t meeting_orders[1 << 14];
+unsigned meetings = 0;
+void* barrier_order = nullptr;
 
+void* new_order() { return &meeting_orders[meetings++ % std::size(meeting_orders)]; }
+
+RunningThread& thread_at(unsigned i) { return threads[first_thread + i]; }
 RunningThread& running() { return *static_cast<RunningThread*>(current); }
 
 std::string text_of(const char* format, va_list arguments) {
@@ -101,8 +121,7 @@ void run_thread(void*) {
   acquire(&launch_order);
   grid->call(grid->arguments);
   RunningThread& thread = running();
-  if (!thread.copies.empty())
-    fail(thread.site, "the kernel ended with an asynchronous copy that nobody waited for");
+  if (!thread.copies.empty()) fail(thread.site, "the kernel ended with an asynchronous copy that nobody waited for");
   release(&end_order);
   thread.state = State::exited;
   --live_threads;
@@ -111,7 +130,7 @@ void run_thread(void*) {
 bool run_ready_lanes(const Warp& warp, Order& order) {
   bool any = false;
   order.for_each(warp.lanes, [&](unsigned lane) {
-    RunningThread& thread = threads[warp.first + lane];
+    RunningThread& thread = thread_at(warp.first + lane);
     if (thread.state != State::ready) return true;
     any = true;
     current = &thread;
@@ -129,7 +148,7 @@ bool release_barrier() {
   const RunningThread* first = nullptr;
   int there = 0, passed_true = 0;
   for (unsigned i = 0; i < thread_count; ++i) {
-    const RunningThread& thread = threads[i];
+    const RunningThread& thread = thread_at(i);
     if (thread.state != State::at_barrier) continue;
     if (!first) first = &thread;
     ++there;
@@ -148,8 +167,8 @@ bool release_barrier() {
     return false;
   }
   barrier_result = passed_true;
-  ++barriers_passed;
-  for (unsigned i = 0; i < thread_count; ++i) threads[i].state = State::ready;
+  barrier_order = new_order();
+  for (unsigned i = 0; i < thread_count; ++i) thread_at(i).state = State::ready;
   return true;
 }
 
@@ -157,7 +176,7 @@ bool release_barrier() {
 void note_deadlock() {
   std::map<std::tuple<std::string, int, std::string>, std::pair<const RunningThread*, int>> waiting;
   for (unsigned i = 0; i < thread_count; ++i) {
-    const RunningThread& thread = threads[i];
+    const RunningThread& thread = thread_at(i);
     if (thread.state == State::exited) continue;
     auto& [first, count] = waiting[{thread.site.file, thread.site.line, thread.instruction}];
     if (count++ == 0) first = &thread;
@@ -174,13 +193,16 @@ void note_deadlock() {
 void begin_block(unsigned number) {
   blockIdx = {number % gridDim.x, number / gridDim.x % gridDim.y, number / gridDim.x / gridDim.y};
   live_threads = thread_count;
+  barrier_order = new_order();
+  if (has_race_check()) first_thread = first_thread == 0 ? thread_count : 0;
   shared_memory.clear();
   if (grid->dynamic_shared_bytes > 0)
-    shared_memory.array(&dynamic_declaration, grid->dynamic_shared_bytes, 16, {"launch", 0});
+    shared_memory.array(&dynamic_declaration, grid->dynamic_shared_bytes, 16, {"the launch", 0});
+  release(&launch_order);
   for (Warp& warp : warps)
     for (Rendezvous& meeting : warp.meetings) meeting.arrived = meeting.present = 0;
   for (unsigned i = 0; i < thread_count; ++i) {
-    RunningThread& thread = threads[i];
+    RunningThread& thread = thread_at(i);
     thread.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
     thread.number = i;
     thread.lane = i % warp_lanes;
@@ -208,8 +230,7 @@ void run_block(unsigned number, Order& order) {
   }
   if (!failure.empty()) return;
   std::string broken = shared_memory.broken_fence();
-  if (!broken.empty())
-    note_failure("block (%u, %u, %u): %s", blockIdx.x, blockIdx.y, blockIdx.z, broken.c_str());
+  if (!broken.empty()) note_failure("block (%u, %u, %u): %s", blockIdx.x, blockIdx.y, blockIdx.z, broken.c_str());
 }
 
 }  // namespace
@@ -220,14 +241,14 @@ std::string run(const Grid& launched) {
   gridDim = launched.blocks;
   thread_count = blockDim.x * blockDim.y * blockDim.z;
   failure.clear();
-  if (threads.size() < thread_count) threads.resize(thread_count);
+  first_thread = 0;
+  if (threads.size() < race_check_sets * thread_count) threads.resize(race_check_sets * thread_count);
   while (warps.size() * warp_lanes < thread_count) warps.emplace_back();
   for (unsigned first = 0; first < thread_count; first += warp_lanes) {
     warps[first / warp_lanes].first = first;
     warps[first / warp_lanes].lanes = std::min(thread_count - first, warp_lanes);
   }
   Order order;
-  release(&launch_order);
   order.for_each(gridDim.x * gridDim.y * gridDim.z, [&](unsigned number) {
     run_block(number, order);
     return failure.empty();
@@ -249,8 +270,7 @@ void fail(Site site, const char* format, ...) {
 
 int meet_block(bool value, Site site) {
   running().value = value;
-  // By turns: who leaves late must not see what was done before the next barrier.
-  char* order = &barrier_orders[barriers_passed % 2];
+  void* order = barrier_order;
   release(order);
   wait(State::at_barrier, "__syncthreads", site);
   acquire(order);
@@ -263,7 +283,8 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
   RunningThread& thread = running();
   Warp& warp = warps[thread.number / warp_lanes];
   mask &= warp.all();  // a warp that the block does not fill has no other lanes
-  if (!(mask >> thread.lane & 1)) fail(site, "lane %u calls %s with mask %08x, which leaves it out", thread.lane, instruction, mask);
+  if (!(mask >> thread.lane & 1))
+    fail(site, "lane %u calls %s with mask %08x, which leaves it out", thread.lane, instruction, mask);
   rendezvous_ = nullptr;
   for (Rendezvous& meeting : warp.meetings) {
     if (!meeting.is_forming()) continue;
@@ -281,23 +302,25 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
     rendezvous_->instruction = instruction;
     rendezvous_->mask = mask;
     rendezvous_->site = site;
+    rendezvous_->order = new_order();
   } else if (std::strcmp(rendezvous_->instruction, instruction) || !is_same(rendezvous_->site, site)) {
-    fail(site, "lane %u is in %s, while other lanes of its mask %08x are in %s at %s:%d", thread.lane, instruction, mask,
-         rendezvous_->instruction, rendezvous_->site.file, rendezvous_->site.line);
+    fail(site, "lane %u is in %s, while other lanes of its mask %08x are in %s at %s:%d", thread.lane, instruction,
+         mask, rendezvous_->instruction, rendezvous_->site.file, rendezvous_->site.line);
   }
   for (size_t i = 0; i < bytes; ++i)  // not memcpy: the race check would take it for the thread's access
-    const_cast<volatile unsigned char*>(rendezvous_->brought[thread.lane])[i] = static_cast<const unsigned char*>(brought)[i];
+    const_cast<volatile unsigned char*>(rendezvous_->brought[thread.lane])[i] =
+        static_cast<const unsigned char*>(brought)[i];
   unsigned bit = 1u << thread.lane;
   rendezvous_->arrived |= bit;
   rendezvous_->present |= bit;
-  if (orders_memory) release(rendezvous_);
+  if (orders_memory) release(rendezvous_->order);
   if (rendezvous_->arrived == mask) {
     for (unsigned lane = 0; lane < warp.lanes; ++lane)
-      if (mask >> lane & 1) threads[warp.first + lane].state = State::ready;
+      if (mask >> lane & 1) thread_at(warp.first + lane).state = State::ready;
   } else {
     wait(State::in_warp_meeting, instruction, site);
   }
-  if (orders_memory) acquire(rendezvous_);
+  if (orders_memory) acquire(rendezvous_->order);
 }
 
 WarpMeeting::~WarpMeeting() {
@@ -309,9 +332,23 @@ unsigned WarpMeeting::mask() const { return rendezvous_->mask; }
 
 void WarpMeeting::read(unsigned lane, void* to, size_t bytes) const {
   if (lane >= warp_lanes || !(rendezvous_->mask >> lane & 1))
-    fail(site_, "%s reads lane %u, which takes no part in it (mask %08x)", rendezvous_->instruction, lane, rendezvous_->mask);
-  for (size_t i = 0; i < bytes; ++i)
-    static_cast<volatile unsigned char*>(to)[i] = rendezvous_->brought[lane][i];
+    fail(site_, "%s reads lane %u, which takes no part in it (mask %08x)", rendezvous_->instruction, lane,
+         rendezvous_->mask);
+  for (size_t i = 0; i < bytes; ++i) static_cast<volatile unsigned char*>(to)[i] = rendezvous_->brought[lane][i];
+}
+
+void note_fence() { running().has_fenced = true; }
+bool has_fenced() { return running().has_fenced; }
+
+void begin_copy(const CopyUnderWay& copy) { running().copies.push_back({copy, running().copy_groups}); }
+void close_copy_group() { ++running().copy_groups; }
+
+bool take_landed_copy(int groups, CopyUnderWay* copy) {
+  RunningThread& thread = running();
+  if (thread.copies.empty() || thread.copies.front().group >= thread.copy_groups - groups) return false;
+  *copy = thread.copies.front();
+  thread.copies.pop_front();
+  return true;
 }
 
 void* shared_array(const void* declaration, size_t bytes, size_t alignment, Site site) {

@@ -57,10 +57,10 @@ namespace {
 // A stack that emulator_switch continues at the beginning of entry(argument).
 void* first_frame(char* stack_end, void (*entry)(emulator::Fiber*), void* argument) {
   auto** frame = reinterpret_cast<void**>(stack_end) - 9;
-  frame[0] = frame[1] = nullptr;                  // r15, r14
-  frame[2] = reinterpret_cast<void*>(entry);      // r13
-  frame[3] = argument;                            // r12
-  frame[4] = frame[5] = nullptr;                  // rbx, rbp
+  frame[0] = frame[1] = nullptr;              // r15, r14
+  frame[2] = reinterpret_cast<void*>(entry);  // r13
+  frame[3] = argument;                        // r12
+  frame[4] = frame[5] = nullptr;              // rbx, rbp
   frame[6] = reinterpret_cast<void*>(emulator_begin);
   frame[7] = frame[8] = nullptr;  // so that the stack is 16-byte aligned where emulator_begin calls
   return frame;
@@ -122,12 +122,7 @@ Fiber::~Fiber() {
 void Fiber::start(void (*body)(void*), void* argument) {
   if (!stack_) take_stack();
   if (!is_finished_) allow(stack_, stack_bytes);  // frames that never returned
-  if (has_race_check()) {
-    // A thread of its own, on memory that none has used before.
-    if (race_fiber_) __tsan_destroy_fiber(race_fiber_);
-    race_fiber_ = __tsan_create_fiber(0);
-    mmap(stack_, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  }
+  if (has_race_check() && !race_fiber_) race_fiber_ = __tsan_create_fiber(0);
   body_ = body;
   argument_ = argument;
   fake_stack_ = nullptr;
@@ -159,8 +154,7 @@ void Fiber::leave(bool for_good) {
     __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack_, return_bottom_, return_bytes_);
   if (has_race_check()) __tsan_switch_to_fiber(return_race_fiber_, 1);
   emulator_switch(&stack_pointer_, return_pointer_);
-  if (__sanitizer_finish_switch_fiber)
-    __sanitizer_finish_switch_fiber(fake_stack_, &return_bottom_, &return_bytes_);
+  if (__sanitizer_finish_switch_fiber) __sanitizer_finish_switch_fiber(fake_stack_, &return_bottom_, &return_bytes_);
 }
 
 void Fiber::suspend() { leave(false); }

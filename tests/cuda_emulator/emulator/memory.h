@@ -14,7 +14,7 @@ T exchange(T* where, const Combine& combine) {
   __atomic_load(where, &old, __ATOMIC_RELAXED);
   do {
     wanted = combine(old);
-    if (current->has_fenced) {
+    if (has_fenced()) {
       if (__atomic_compare_exchange(where, &old, &wanted, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return old;
     } else {
       if (__atomic_compare_exchange(where, &old, &wanted, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return old;
@@ -67,7 +67,7 @@ inline unsigned atomicDec(unsigned* where, unsigned last) {
   return emulator::exchange(where, [=](unsigned old) { return old == 0 || old > last ? last : old - 1; });
 }
 
-inline void __threadfence() { emulator::current->has_fenced = true; }
+inline void __threadfence() { emulator::note_fence(); }
 inline void __threadfence_block() {}
 inline void __threadfence_system() { __threadfence(); }
 

@@ -21,7 +21,8 @@ class Order {
     is_reverse_ = !std::strcmp(name, "reverse");
     is_random_ = !std::strncmp(name, "random", 6) && (name[6] == '\0' || name[6] == ':');
     if (!is_reverse_ && !is_random_)
-      throw std::invalid_argument(std::string("CUDA_EMULATOR_ORDER is forward, reverse, random or random:SEED, got ") + name);
+      throw std::invalid_argument(std::string("CUDA_EMULATOR_ORDER is forward, reverse, random or random:SEED, got ") +
+                                  name);
     if (is_random_ && name[6] == ':') random_.seed(std::strtoul(name + 7, nullptr, 10));
   }
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t memory_bytes = 1 << 20;  // the largest of any GPU, and fences
 constexpr size_t fence_bytes = 64;
-constexpr unsigned char fence_byte = 0xa5, nan_byte = 0xff;
+constexpr unsigned char nan_byte = 0xff;  // of arrays and fences alike: who reads a fence computes with nan
 
 // Not memset: the sanitizers would take it for a thread's access.
 void fill(unsigned char* data, unsigned char byte, size_t bytes) {
@@ -43,9 +43,9 @@ void* SharedMemory::array(const void* declaration, size_t bytes, size_t alignmen
   auto aligned = [](size_t offset, size_t to) { return (offset + to - 1) / to * to; };
   size_t begin = aligned(end_ + fence_bytes, alignment < 16 ? 16 : alignment), end = begin + bytes;
   if (end + fence_bytes > memory_bytes) fail(site, "%zu bytes of shared memory are beyond any GPU", bytes);
-  fill(memory_ + end_, fence_byte, begin - end_);
+  fill(memory_ + end_, nan_byte, begin - end_);
   fill(memory_ + begin, nan_byte, bytes);
-  fill(memory_ + end, fence_byte, fence_bytes);
+  fill(memory_ + end, nan_byte, fence_bytes);
   allow(memory_ + begin, bytes);
   end_ = end;
   used_bytes_ = aligned(used_bytes_, alignment) + bytes;
@@ -56,7 +56,7 @@ void* SharedMemory::array(const void* declaration, size_t bytes, size_t alignmen
 std::string SharedMemory::broken_fence() const {
   for (const Array& array : arrays_)
     for (size_t i = 0; i < fence_bytes; ++i) {
-      bool is_before = array.data[-1 - (ptrdiff_t)i] != fence_byte, is_behind = array.data[array.bytes + i] != fence_byte;
+      bool is_before = array.data[-1 - (ptrdiff_t)i] != nan_byte, is_behind = array.data[array.bytes + i] != nan_byte;
       if (is_before || is_behind)
         return "out of bounds: byte " + std::to_string(i + 1) + (is_before ? " before" : " behind") +
                " the shared array declared at " + array.site.file + ":" + std::to_string(array.site.line) + " (" +

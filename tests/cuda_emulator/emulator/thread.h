@@ -2,8 +2,6 @@
 #pragma once
 #include <stddef.h>
 
-#include <vector>
-
 #include "vectors.h"
 
 // Of the running thread; written before it runs.
@@ -21,20 +19,9 @@ struct Site {
   static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
 
-// A copy to shared memory under way (cp.async): its bytes are there only after the wait.
-struct CopyUnderWay {
-  void* to;
-  const void* from;
-  int bytes, copied_bytes;
-  int group;
-};
-
 struct Thread {
   uint3 index;
-  unsigned number, lane;   // in its block, in its warp
-  bool has_fenced = false;  // since the kernel began
-  std::vector<CopyUnderWay> copies;
-  int copy_groups = 0;
+  unsigned number, lane;  // in its block, in its warp
 };
 
 extern Thread* current;  // the one that runs
@@ -60,6 +47,20 @@ class WarpMeeting {
   struct Rendezvous* rendezvous_;
   Site site_;
 };
+
+void note_fence();
+bool has_fenced();  // since the kernel began
+
+// A copy to shared memory under way (cp.async): its bytes are there only after the wait for its group.
+struct CopyUnderWay {
+  void* to;
+  const void* from;
+  int bytes, copied_bytes;  // the rest are zeros
+};
+void begin_copy(const CopyUnderWay& copy);
+void close_copy_group();
+// The next copy, in order of their beginning, that has landed when at most so many groups are still under way.
+bool take_landed_copy(int groups, CopyUnderWay* copy);
 
 // Shared memory of the block: one array per declaration and instance of the function around it, at first full of nan.
 void* shared_array(const void* declaration, size_t bytes, size_t alignment, Site site);

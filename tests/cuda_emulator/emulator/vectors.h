@@ -6,21 +6,13 @@ struct dim3 {
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-#define EMULATOR_VECTOR(T, name, alignment_2, alignment_4)       \
-  struct name##1 {                                               \
-    T x;                                                         \
-  };                                                             \
-  struct alignas(alignment_2) name##2 {                          \
-    T x, y;                                                      \
-  };                                                             \
-  struct name##3 {                                               \
-    T x, y, z;                                                   \
-  };                                                             \
-  struct alignas(alignment_4) name##4 {                          \
-    T x, y, z, w;                                                \
-  };                                                             \
-  inline name##1 make_##name##1(T x) { return {x}; }             \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }     \
+#define EMULATOR_VECTOR(T, name, alignment_2, alignment_4)           \
+  struct name##1 { T x; };                                           \
+  struct alignas(alignment_2) name##2 { T x, y; };                   \
+  struct name##3 { T x, y, z; };                                     \
+  struct alignas(alignment_4) name##4 { T x, y, z, w; };             \
+  inline name##1 make_##name##1(T x) { return {x}; }                 \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; }         \
   inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 

@@ -13,7 +13,8 @@ constexpr unsigned whole_warp = 0xffffffffu;
 // The value of another lane of the mask.
 template <typename T>
 T shuffle(const char* instruction, unsigned mask, T value, unsigned source, Site site) {
-  static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8), "CUDA shuffles numbers of 4 and 8 bytes");
+  static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8),
+                "CUDA shuffles numbers of 4 and 8 bytes");
   WarpMeeting meeting(instruction, mask, &value, sizeof value, site);
   T result;
   meeting.read(source, &result, sizeof result);
@@ -77,7 +78,8 @@ inline int __all_sync(unsigned mask, int value, EMULATOR_SITE) {
 template <typename T>
 T __reduce_add_sync(unsigned mask, T value, EMULATOR_SITE) {
   static_assert(std::is_integral_v<T> && sizeof(T) == 4);
-  return emulator::reduce_lanes("__reduce_add_sync", mask, value, site, [](T a, T b) { return T(unsigned(a) + unsigned(b)); });
+  return emulator::reduce_lanes("__reduce_add_sync", mask, value, site,
+                                [](T a, T b) { return T(unsigned(a) + unsigned(b)); });
 }
 template <typename T>
 T __reduce_max_sync(unsigned mask, T value, EMULATOR_SITE) {

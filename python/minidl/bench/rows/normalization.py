@@ -43,6 +43,7 @@ ROWS = [
         8,
         "batch_norm()",
         "torch.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)",
+        rewritten=(0,),
         setup={"numpy": NUMPY_BATCH_NORM},
     ),
     Row(
@@ -58,6 +59,7 @@ ROWS = [
         10,
         "batch_norm_backward()",
         ATEN + "native_batch_norm_backward(grad_out, x, weight, None, None, mean, inv_std, True, 1e-5, [True] * 3)",
+        rewritten=(0, 4),
         setup={"numpy": NUMPY_BATCH_NORM_BACKWARD},
     ),
     Row(

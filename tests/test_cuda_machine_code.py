@@ -1,0 +1,144 @@
+"""The machine code of the CUDA module: every architecture, no local memory, registers within budget, wide accesses.
+
+Needs a build with nvcc, and cuobjdump and nvdisasm (PyPI: nvidia-cuda-cuobjdump, nvidia-cuda-nvdisasm), but no GPU.
+"""
+
+import importlib.util
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import machine_code
+from machine_code import Kernel, Usage
+from requirements import missing
+
+ROOT = Path(__file__).resolve().parent.parent
+STEMS = sorted(path.stem for path in (ROOT / "csrc" / "cuda" / "kernels").glob("*.cu"))
+
+# A block of 256 threads with 128 registers each leaves room for a second one; more must have a reason.
+MAX_REGISTERS = 128
+REGISTERS = {
+    ("loss", "cross_entropy_kernel"): 168,  # a row of logits in registers
+}
+# Bytes a thread; arrays in local memory are as slow as global memory.
+LOCAL_BYTES: dict[tuple[str, str], int] = {}
+
+# Bound by memory: at least one instance, the one for aligned arrays, must move 16 bytes an access.
+WIDE_LOADS = [
+    ("accuracy", "count_correct_kernel"),
+    ("activation", "map_kernel"),
+    ("activation", "prelu_backward_kernel"),
+    ("activation", "broadcast_kernel"),
+    ("dropout", "dropout_kernel"),
+    ("elementwise", "map_kernel"),
+    ("elementwise", "broadcast_kernel"),
+    ("elementwise", "gather_kernel"),
+    ("loss", "map_kernel"),
+    ("loss", "reduced_loss_kernel"),
+    ("loss", "cross_entropy_kernel"),
+]
+WIDE_STORES = [
+    ("activation", "map_kernel"),
+    ("activation", "prelu_backward_kernel"),
+    ("activation", "broadcast_kernel"),
+    ("dropout", "dropout_kernel"),
+    ("elementwise", "map_kernel"),
+    ("elementwise", "broadcast_kernel"),
+    ("elementwise", "gather_kernel"),
+    ("loss", "map_kernel"),
+    ("loss", "cross_entropy_kernel"),
+]
+
+
+def shipped_architectures() -> tuple[set[str], set[str]]:
+    """What CMakeLists.txt asks for: machine code, and code that later GPUs translate."""
+    match = re.search(r"set\(CMAKE_CUDA_ARCHITECTURES ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text())
+    assert match is not None
+    names = match[1].split()
+    real = {f"sm_{name.removesuffix('-real')}" for name in names if not name.endswith("-virtual")}
+    virtual = {f"sm_{name.removesuffix('-virtual')}" for name in names if not name.endswith("-real")}
+    return real, virtual
+
+
+@pytest.fixture(scope="module")
+def cuobjdump() -> str:
+    if importlib.util.find_spec("minidl._cuda") is None:
+        missing("nvcc", "this build has no CUDA module (it was built without nvcc)")
+    tool = shutil.which("cuobjdump")
+    if tool is None or shutil.which("nvdisasm") is None:
+        missing("cuobjdump", "there is no cuobjdump or no nvdisasm in PATH")
+    return tool
+
+
+@pytest.fixture(scope="module")
+def module() -> Path:
+    """The CUDA module, which is read, not loaded."""
+    spec = importlib.util.find_spec("minidl._cuda")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin)
+
+
+@pytest.fixture(scope="module")
+def usages(cuobjdump: str, module: Path) -> dict[Kernel, Usage]:
+    return machine_code.usages(cuobjdump, module)
+
+
+@pytest.fixture(scope="module", params=["sm_75", "sm_90"])
+def instructions(request: pytest.FixtureRequest, cuobjdump: str, module: Path) -> dict[Kernel, list[str]]:
+    return machine_code.instructions(cuobjdump, module, request.param)
+
+
+def has(instructions: list[str], pattern: str) -> bool:
+    return any(re.fullmatch(pattern, instruction) for instruction in instructions)
+
+
+def require_somewhere(instructions: dict[Kernel, list[str]], pattern: str, wanted: list[tuple[str, str]]) -> None:
+    """Each of the wanted kernels has an instance with such an instruction."""
+    found = {(kernel.stem, kernel.name) for kernel, names in instructions.items() if has(names, pattern)}
+    assert set(wanted) - found == set()
+
+
+def test_every_file_is_compiled_for_every_shipped_architecture(
+    usages: dict[Kernel, Usage], cuobjdump: str, module: Path
+) -> None:
+    real, virtual = shipped_architectures()
+    stems = defaultdict(set)
+    for kernel in usages:
+        stems[kernel.architecture].add(kernel.stem)
+    assert dict(stems) == {architecture: set(STEMS) for architecture in real}
+    assert machine_code.ptx_architectures(cuobjdump, module) == virtual
+
+
+def test_no_kernel_keeps_registers_in_local_memory(usages: dict[Kernel, Usage]) -> None:
+    over = {
+        str(kernel): usage.local_bytes
+        for kernel, usage in usages.items()
+        if usage.local_bytes > LOCAL_BYTES.get((kernel.stem, kernel.name), 0)
+    }
+    assert over == {}
+
+
+def test_registers_stay_within_budget(usages: dict[Kernel, Usage]) -> None:
+    over = {
+        str(kernel): usage.registers
+        for kernel, usage in usages.items()
+        if usage.registers > REGISTERS.get((kernel.stem, kernel.name), MAX_REGISTERS)
+    }
+    assert over == {}
+
+
+def test_budget_names_kernels_that_exist(usages: dict[Kernel, Usage]) -> None:
+    names = {(kernel.stem, kernel.name) for kernel in usages}
+    assert {*REGISTERS, *LOCAL_BYTES} - names == set()
+
+
+def test_kernels_bound_by_memory_load_16_bytes(instructions: dict[Kernel, list[str]]) -> None:
+    require_somewhere(instructions, r"LDG\.E(\.\w+)*\.128(\.\w+)*", WIDE_LOADS)
+
+
+def test_kernels_bound_by_memory_store_16_bytes(instructions: dict[Kernel, list[str]]) -> None:
+    require_somewhere(instructions, r"STG\.E(\.\w+)*\.128(\.\w+)*", WIDE_STORES)
