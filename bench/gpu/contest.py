@@ -14,8 +14,6 @@ from minidl.bench import Plan
 from minidl.bench.timing import take_turns
 from minidl.selftest.check import Expected
 
-# Turns of 50 ms, three for each contender; a row takes well under a second for each.
-PLAN = Plan(rounds=3, seconds=0.05, repeats=0)
 # A sample has several calls, so that the time to read two events does not show in it.
 SAMPLE_SECONDS = 1e-3
 Clock = Callable[[Callable[[], object]], float]
@@ -81,7 +79,7 @@ class Turns:
             self.next = (self.next + 1) % len(self.contender.calls)
 
 
-def contest(contenders: Sequence[Contender], clock: Clock, plan: Plan = PLAN) -> Figures:
+def contest(contenders: Sequence[Contender], clock: Clock, plan: Plan) -> Figures:
     """The timings of all contenders whose results are right; none at all where the first one's, ours, is wrong."""
     ready, notes = {}, []
     for contender in contenders:

@@ -118,5 +118,5 @@ def pytest_cases(options: Options) -> list[Case]:
     ]
 
 
-SECTION = Section("correctness", 70, cases)
-PYTEST = Section("pytest", 100, pytest_cases)
+SECTION = Section("correctness", 60, cases)
+PYTEST = Section("pytest", 90, pytest_cases)

@@ -78,9 +78,9 @@ def square(context: Context, size: int = SQUARE, allows_tf32: bool = False) -> F
         Contender(name, own, lambda: gpu.host(outs[0][rows]), wanted, epsilons, scale) for name, own in calls.items()
     ]
     if not allows_tf32:
-        return {**contest(contenders, gpu.seconds), "flops": 2.0 * size**3}
+        return {**contest(contenders, gpu.seconds, context.plan), "flops": 2.0 * size**3}
     with tf32(torch):
-        return {**contest(contenders, gpu.seconds), "flops": 2.0 * size**3}
+        return {**contest(contenders, gpu.seconds, context.plan), "flops": 2.0 * size**3}
 
 
 def layer(context: Context, shape: tuple[int, int, int], product: str) -> Figures:
@@ -100,7 +100,11 @@ def layer(context: Context, shape: tuple[int, int, int], product: str) -> Figure
         wanted, scale = arrays.wanted(product, is_bare="alone" in name)
         result = partial(arrays.result, product)
         contenders.append(Contender(name, [call], result, wanted, EPSILONS, scale, CALLS_PER_GRAPH))
-    return {**contest(contenders, gpu.seconds), "flops": 2.0 * math.prod(shape), "computes": PRODUCTS[product]}
+    return {
+        **contest(contenders, gpu.seconds, context.plan),
+        "flops": 2.0 * math.prod(shape),
+        "computes": PRODUCTS[product],
+    }
 
 
 def _repeated(work: Callable[[], object], record: Callable[..., Any]) -> Callable[[], object]:

@@ -35,7 +35,7 @@ def stream(context: Context, name: str, elements: int = ELEMENTS) -> Figures:
     if torch is not None:
         contenders.append(_theirs(gpu, torch, work, [work.make(gpu, elements) for _ in range(SETS)]))
     moved = moved_bytes(work, own[0])
-    figures = {**contest(contenders, gpu.seconds), "bytes": moved, "elements": elements}
+    figures = {**contest(contenders, gpu.seconds, context.plan), "bytes": moved, "elements": elements}
     rate = copied_bytes_per_second(context)
     if rate and "timings" in figures:
         figures["of_copy_rate"] = moved / figures["timings"]["minidl"]["median"] / rate

@@ -60,4 +60,4 @@ def cases(options: Options) -> list[Case]:
     return [Case(f"compute-sanitizer {tool}", partial(sanitize, tool=tool)) for tool in ("memcheck", "racecheck")]
 
 
-SECTION = Section("sanitizer", 60, cases)
+SECTION = Section("sanitizer", 55, cases)

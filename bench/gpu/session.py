@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from gpu.log import Figures, Log
+from minidl.bench import Plan
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Options:
     seeds: int = 3
     data_dir: Path | None = None
     jax: str | None = None  # interpreter; None: this one
+
+
+# Turns of 50 ms, four for each contender; none is repeated because of what other processes did to the host.
+PLAN = Plan(rounds=4, seconds=0.05, repeats=0)
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Context:
     options: Options
     deadline: float
     clock: Callable[[], float] = field(default=time.monotonic)
+    plan: Plan = PLAN
 
     def seconds_left(self) -> float:
         return self.deadline - self.clock()

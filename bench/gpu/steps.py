@@ -19,7 +19,7 @@ from gpu.gemm import NO_TF32, has_tf32, tf32
 from gpu.log import Figures
 from gpu.session import Case, Context, Options, Section
 from minidl import optim
-from minidl.bench import Plan, Timing
+from minidl.bench import Timing
 from minidl.bench.step_worker import LEARNING_RATE, make_model
 from minidl.bench.training import NORMALIZED, SMALL, WIDE, Task, run_process
 from minidl.data import DataLoader, PixelDataset
@@ -27,7 +27,6 @@ from minidl.training import fit
 
 TASKS = (Task(SMALL, 128), Task(NORMALIZED, 128, batch_norm=True, dropout=0.2), Task(WIDE, 1024))
 IMAGES = 60_000
-PLAN = Plan(rounds=5, seconds=0.05, repeats=0)
 # What losses may be off for each step taken; TF32 rounds factors to 11 bits; other masks of dropout give other losses.
 TOLERANCE, TF32_TOLERANCE, OTHER_MASKS = 1e-3, 2e-2, 0.1
 EPSILON = float(np.finfo(np.float32).eps)
@@ -47,7 +46,7 @@ def steps(context: Context, task: Task, allows_tf32: bool = False) -> Figures:
             except Exception as error:  # PyTorch's compiler raises errors of many kinds; the others are still measured
                 notes.append(f"PyTorch: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
         contenders = [_contender(run, wanted, TF32_TOLERANCE if allows_tf32 else tolerance) for run, tolerance in runs]
-        figures = contest(contenders, context.gpu.seconds, PLAN)
+        figures = contest(contenders, context.gpu.seconds, context.plan)
     return {**figures, "flops": task.flops, "notes": [*figures.get("notes", []), *notes]}
 
 
