@@ -267,7 +267,7 @@ __global__ void __launch_bounds__(channel_threads)
 // out from mean and inv_std or, where that is null, running_var. Blocks go backwards: what the statistics' kernel read
 // last may still be in the cache.
 template <typename T, typename Walk>
-__global__ void __launch_bounds__(channel_threads) normalize_kernel(const ChannelLayout layout, const Forward<T> f) {
+__global__ void __launch_bounds__(channel_threads, 2) normalize_kernel(const ChannelLayout layout, const Forward<T> f) {
   Walk walk(layout, gridDim.x - 1 - blockIdx.x);
   Affine<T, Walk::own> affine;
   affine.load(walk, f);

@@ -1,5 +1,4 @@
-// Packs of arrays that a kernel reads either by vectors alone or, not aligned or of odd extents, by elements alone: a
-// kernel that could do both would have its vector stores taken apart where the compiler merges the two ways.
+// Packs of arrays that a kernel reads either by vectors alone or, not aligned or of odd extents, by elements alone.
 #pragma once
 #include "elementwise.cuh"
 
@@ -25,7 +24,9 @@ template <bool by_vectors, typename T>
 __device__ void write_pack(T* to, const Pack<T, pack_width<T>>& pack, int count) {
   constexpr int width = pack_width<T>;
   if constexpr (by_vectors) {
-    if (count > 0) *reinterpret_cast<Pack<T, width>*>(to) = pack;
+    // The instruction by name: the compiler takes the assignment of a pack apart where a condition stands before it.
+    using Vector = std::conditional_t<width == 4, float4, double2>;
+    if (count > 0) __stwb(reinterpret_cast<Vector*>(to), __builtin_bit_cast(Vector, pack));
   } else {
 #pragma unroll
     for (int j = 0; j < width; ++j)

@@ -97,8 +97,8 @@ __global__ void __launch_bounds__(segment_threads)
   if ((int)threadIdx.x < batch.count) rule.count_step(batch.segments[threadIdx.x], schedule);
 }
 
-// A step reads up to 80 bytes per thread at once; 8 blocks of 256 threads are as many as a multiprocessor can hold, and
-// more packs per thread save blocks, each of which has its constants to compute. Reasoned, not measured.
+// Two rounds of the 4 to 8 blocks that a multiprocessor holds, one pack of each array per thread under way; more packs
+// per thread rather than more blocks, each of which has its constants to compute. Reasoned, not measured.
 constexpr int64_t group_blocks_wanted = 8 * multiprocessors;
 
 template <unsigned... sets>
