@@ -12,7 +12,8 @@ from pathlib import Path
 _SYMBOL = re.compile(r"_GLOBAL__N__[0-9a-f]+_\d+_(?P<stem>\w+?)_cu_[0-9a-f]{8}(?P<length>\d+)(?P<rest>\w+)")
 _ARCHITECTURE = re.compile(r"^arch = (sm_\w+)$", re.MULTILINE)
 _USAGE = re.compile(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
-_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?\w+ )?([A-Z][A-Z0-9_.]*)", re.MULTILINE)
+_FUNCTION = re.compile(r"\s*Function : (\S+)$")
+_INSTRUCTION = re.compile(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?\w+ )?([A-Z][A-Z0-9_.]*)")
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,20 @@ def usages(cuobjdump: str, module: Path) -> dict[Kernel, Usage]:
     }
 
 
-def instructions(cuobjdump: str, module: Path, architecture: str) -> dict[Kernel, list[str]]:
-    """The instructions of every kernel for one architecture, without their operands."""
-    text = _run(cuobjdump, "-sass", "-arch", architecture, module)
-    parts = re.split(r"^\s*Function : (\S+)$", text, flags=re.MULTILINE)
-    return {
-        _kernel(architecture, symbol): _INSTRUCTION.findall(body)
-        for symbol, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
+def instructions(cuobjdump: str, module: Path, architecture: str) -> dict[Kernel, set[str]]:
+    """Which instructions, without their operands, every kernel for one architecture has."""
+    found: dict[Kernel, set[str]] = {}
+    command = [cuobjdump, "-sass", "-arch", architecture, str(module)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        names: set[str] = set()
+        for line in process.stdout:  # hundreds of megabytes
+            if match := _INSTRUCTION.match(line):
+                names.add(match[1])
+            elif match := _FUNCTION.match(line):
+                names = found.setdefault(_kernel(architecture, match[1]), set())
+    assert process.returncode == 0
+    return found
 
 
 def ptx_architectures(cuobjdump: str, module: Path) -> set[str]:

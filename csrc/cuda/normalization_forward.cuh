@@ -115,8 +115,9 @@ __global__ void __launch_bounds__(channel_threads)
   for (int c = 0; c < own; ++c) shift[c] = c < walk.own_count ? shift_from(f.x[walk.first_of_channel(c)]) : T(0);
   Affine<T, own> affine;
   affine.load(walk, f);
-  load_own(walk, f.running_mean, T(0), old_mean);
-  load_own(walk, f.running_var, T(0), old_var);
+  // The leader's alone: nothing orders a read by others before its write.
+  load_own(walk, walk.is_leader() ? f.running_mean : nullptr, T(0), old_mean);
+  load_own(walk, walk.is_leader() ? f.running_var : nullptr, T(0), old_var);
   uint64_t kept = 0;  // drawn while the loads are under way
   at = walk;
   visit<packs>(at, [&](int k, const Walk& at) {
