@@ -22,9 +22,12 @@ STEMS = sorted(path.stem for path in (ROOT / "csrc" / "cuda" / "kernels").glob("
 MAX_REGISTERS = 128
 REGISTERS = {
     ("loss", "cross_entropy_kernel"): 168,  # a row of logits in registers
+    ("matmul", "multiply_kernel"): 255,  # the large tile: 128 threads with 128 sums each
 }
 # Bytes a thread; arrays in local memory are as slow as global memory.
-LOCAL_BYTES: dict[tuple[str, str], int] = {}
+LOCAL_BYTES: dict[tuple[str, str], int] = {
+    ("matmul", "multiply_kernel"): 48,  # the large tile on sm_75, where copies pass through registers; else none
+}
 
 # Bound by memory: at least one instance, the one for aligned arrays, must move 16 bytes an access.
 WIDE_LOADS = [
@@ -39,6 +42,8 @@ WIDE_LOADS = [
     ("loss", "map_kernel"),
     ("loss", "reduced_loss_kernel"),
     ("loss", "cross_entropy_kernel"),
+    ("matmul", "dot_products_kernel"),
+    ("matmul", "weighted_rows_kernel"),
 ]
 WIDE_STORES = [
     ("activation", "map_kernel"),
