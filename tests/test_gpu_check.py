@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import gpu_check
+import minidl
 from gpu import accuracy, correctness, display, environment, gemm, memory, sanitizer, steps, targets
 from gpu.contest import Contender, contest
 from gpu.log import Log
@@ -425,6 +426,7 @@ def test_a_test_suite_that_does_not_end_is_a_failure(tmp_path: Path) -> None:
 def context(cuda: Backend, log: Log, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(gemm, "CALLS_PER_GRAPH", 2)
     monkeypatch.setattr(environment, "GRAPH_NODES", 5)
+    monkeypatch.setattr(correctness, "POISONED_BYTES", 1 << 12)
     return make_context(log, gpu=HostGpu(cuda))
 
 
@@ -432,6 +434,20 @@ def require_times(figures: Any, name: str = "minidl") -> None:
     assert "failure" not in figures, figures
     assert figures["timings"][name]["median"] > 0
     assert display.describe("row", figures)
+
+
+def test_a_sections_process_measures_its_rows(context: Context, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("gpu.device.Gpu", lambda: context.gpu)
+    monkeypatch.setattr("gpu.device.torch_with_gpu", lambda: None)
+    context.log.add(environment.COPY_RATE, FIGURES)
+    arguments = ["--sections", "GEMM", "--log", str(context.log.path), "--sections", "environment", "--within", "60"]
+    assert gpu_check.main(arguments) == 0
+    rows = Log(context.log.path).rows
+    assert set(rows) == set(names_of(SECTIONS["environment"]))
+    assert not any("failure" in row for row in rows.values())
+    assert {"cpu", "date", "gpu", "capability", "driver_version", "commit", "toolkit"} <= set(rows[environment.MACHINE])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in printed] == [name for name in rows if name != environment.COPY_RATE]
 
 
 def test_roofs_are_measured(context: Context) -> None:
@@ -451,9 +467,14 @@ def test_products_are_measured(context: Context) -> None:
         require_times(figures, "minidl, unfused")
 
 
-def test_a_product_without_tf32_is_left_out(context: Context) -> None:
-    if not gemm.has_tf32(context.gpu):
-        assert "skipped" in gemm.square(context, 33, allows_tf32=True)
+def test_a_product_in_tf32_is_measured_where_there_is_one(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "TF32_SIZE", 64)
+    figures = gemm.square(context, 64, allows_tf32=True)
+    if gemm.has_tf32(context.gpu):
+        require_times(figures)
+    else:
+        assert "changes nothing" in figures["skipped"]
+    assert minidl.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("name", WORKS)

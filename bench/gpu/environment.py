@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MACHINE, COPY_RATE = "machine", "copy rate"
 # 1 GiB is read and 1 GiB written, twenty times what the largest L2 holds.
 COPY_ELEMENTS = 1 << 28
+COMPARED = 4096
 QUERIES = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 GRAPH_NODES = 200
 
@@ -60,14 +63,15 @@ def copy_rate(context: Context, elements: int = COPY_ELEMENTS) -> Figures:
     gpu = context.gpu
     sources = [gpu.normal(elements) for _ in range(2)]
     targets = [gpu.zeros(elements) for _ in range(2)]
-    ends = np.r_[: min(4096, elements)]
-    first = gpu.host(sources[0][: len(ends)]).astype(np.float64)
+    first = gpu.host(sources[0][:COMPARED]).astype(np.float64)
 
-    def contender(name: str, calls: list[object], wanted: object) -> Contender:
-        return Contender(name, calls, lambda: gpu.host(targets[0][: len(ends)]), wanted, 0)
+    def contender(name: str, calls: Sequence[Callable[[], object]], wanted: object) -> Contender:
+        return Contender(name, calls, lambda: gpu.host(targets[0][:COMPARED]), wanted, 0)
 
-    copies = [lambda s=s, t=t: gpu.copy(s, t) for s, t in zip(sources, targets, strict=True)]
-    kernels = [lambda s=s, t=t: gpu.kernels.relu_forward(s, t) for s, t in zip(sources, targets, strict=True)]
+    copies, kernels = (
+        [partial(function, *arrays) for arrays in zip(sources, targets, strict=True)]
+        for function in (gpu.copy, gpu.kernels.relu_forward)
+    )
     figures = contest(
         [contender("copy", copies, first), contender("minidl", kernels, np.maximum(first, 0))],
         gpu.seconds,
@@ -137,7 +141,7 @@ def copied_bytes_per_second(context: Context) -> float | None:
 
 
 def gpu_name() -> str:
-    return minidl.cuda.get_device_name()
+    return str(minidl.cuda.get_device_name())
 
 
 def commit() -> str | None:

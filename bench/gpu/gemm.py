@@ -26,6 +26,7 @@ PRODUCTS = {
     "TN": "grad_out^T x, column sums of grad_out",
 }
 CALLS_PER_GRAPH = 20
+TF32_SIZE = 1024
 # Against float64: float32 sums of k terms, and TF32's factors of 11 bits. Errors count relative to sum |a||b|.
 EPSILONS, TF32_EPSILONS = 32.0, 2.0**13
 NO_TF32 = 'set_float32_matmul_precision("high") changes nothing in this build'
@@ -45,8 +46,9 @@ def tf32(torch: ModuleType | None) -> Any:
             torch.set_float32_matmul_precision("highest")
 
 
-def has_tf32(gpu: Any, size: int = 256) -> bool:
-    """Whether the precision "high" changes the bits of a product."""
+def has_tf32(gpu: Any) -> bool:
+    """Whether the precision "high" changes the bits of a product that is large enough to gain by it."""
+    size = TF32_SIZE
     a, b, out = gpu.normal(size, size), gpu.normal(size, size), gpu.zeros(size, size)
     gpu.kernels.matmul(a, b, out)
     exact = gpu.host(out).copy()
@@ -70,7 +72,7 @@ def square(context: Context, size: int = SQUARE, allows_tf32: bool = False) -> F
     }
     if torch is not None:
         views = [[gpu.view_in_torch(torch, array) for array in arrays] for arrays in zip(a, b, outs, strict=True)]
-        calls["PyTorch"] = [lambda x=x, y=y, out=out: torch.mm(x, y, out=out) for x, y, out in views]
+        calls["PyTorch"] = [partial(torch.mm, x, y, out=out) for x, y, out in views]
     if not allows_tf32:
         calls["CuPy"] = [partial(gpu.cupy.matmul, x, y, out=out) for x, y, out in zip(a, b, outs, strict=True)]
     epsilons = TF32_EPSILONS if allows_tf32 else EPSILONS

@@ -91,4 +91,4 @@ class Layer:
             return (grad_x if is_bare else grad_x * (x > 0)).reshape(-1), (np.abs(grad) @ np.abs(weight)).reshape(-1)
         sums = [grad.T @ x, grad.sum(0)]
         scales = [np.abs(grad.T) @ np.abs(x), np.abs(grad).sum(0)]
-        return tuple(np.concatenate([part.reshape(-1) for part in parts]) for parts in (sums, scales))
+        return np.concatenate([a.reshape(-1) for a in sums]), np.concatenate([a.reshape(-1) for a in scales])
