@@ -226,7 +226,8 @@ def test_gaps_and_other_shapes_are_wrong(result: Any) -> None:
 
 
 def test_another_librarys_wrong_result_is_left_out_and_named() -> None:
-    figures = contest([make_contender("minidl", (1, 2)), make_contender("torch", (1, 3))], clock_of(1e-3), ONCE)
+    others = {"torch": lambda: make_contender("torch", (1, 3))}
+    figures = contest([make_contender("minidl", (1, 2))], clock_of(1e-3), ONCE, others)
     assert list(figures["timings"]) == ["minidl"]
     assert "torch is wrong" in figures["notes"][0]
 
@@ -236,7 +237,7 @@ def test_another_librarys_error_is_left_out_and_named() -> None:
         raise NotImplementedError("no such kernel")
 
     others = make_contender("torch", (1, 2), calls=[refuse])
-    figures = contest([make_contender("minidl", (1, 2)), others], clock_of(1e-3), ONCE)
+    figures = contest([make_contender("minidl", (1, 2))], clock_of(1e-3), ONCE, {"torch": lambda: others})
     assert list(figures["timings"]) == ["minidl"]
     assert "no such kernel" in figures["notes"][0]
     with pytest.raises(NotImplementedError):
@@ -247,6 +248,19 @@ def test_time_is_counted_by_calls_and_by_the_work_of_a_call() -> None:
     seconds = 1e-4  # whatever is timed, so ten calls a sample
     figures = contest([make_contender("minidl", (1, 2), work=20)], clock_of(seconds), ONCE)
     assert figures["timings"]["minidl"]["median"] == pytest.approx(seconds / 10 / 20)
+
+
+def test_what_another_contender_has_written_is_nobody_elses_result() -> None:
+    out = np.zeros(2, np.float32)
+
+    def contender(name: str, call: Any) -> Contender:
+        poison = lambda: out.fill(np.nan)  # noqa: E731
+        return Contender(name, [call], lambda: out, np.array([1.0, 2.0]), 4, poison=poison)
+
+    right, idle = contender("right", lambda: np.copyto(out, [1, 2])), contender("idle", lambda: None)
+    figures = contest([right], clock_of(1e-3), ONCE, {"idle": lambda: idle})
+    assert list(figures["timings"]) == ["right"]
+    assert "idle is wrong" in figures["notes"][0]
 
 
 def test_calls_with_other_memory_take_turns() -> None:

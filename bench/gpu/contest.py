@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,10 @@ SAMPLE_SECONDS = 1e-3
 Clock = Callable[[Callable[[], object]], float]
 
 
+def _nothing() -> None:
+    """The default of `Contender.poison`."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """One way to do the work. Of several `calls` each uses other memory, so that L2 has nothing of the last one's.
@@ -28,6 +32,7 @@ class Contender:
         wanted: what the sample must be, in float64.
         epsilons, scale: as in `selftest.check.Expected`.
         work_per_call: how often a call does the work, as a graph of several steps.
+        poison: makes the output nan before calls[0], where several contenders write to the same one.
     """
 
     name: str
@@ -37,9 +42,11 @@ class Contender:
     epsilons: float
     scale: Any = 1.0
     work_per_call: int = 1
+    poison: Callable[[], object] = _nothing
 
     def complaint(self) -> str:
         """Runs the first call, and says what is wrong with its result; empty where nothing is."""
+        self.poison()
         self.calls[0]()
         expected = Expected(np.asarray(self.sample()), np.asarray(self.wanted), self.epsilons, self.scale)
         if expected.out.shape != expected.wanted.shape:
@@ -48,6 +55,10 @@ class Contender:
         if error <= self.epsilons:
             return ""
         return f"{self.name} is wrong: {error:.3g} epsilons off, {self.epsilons:.3g} allowed"
+
+
+Others = Mapping[str, Callable[[], Contender]]
+NOBODY: Others = {}
 
 
 class Turns:
@@ -79,18 +90,27 @@ class Turns:
             self.next = (self.next + 1) % len(self.contender.calls)
 
 
-def contest(contenders: Sequence[Contender], clock: Clock, plan: Plan) -> Figures:
-    """The timings of all contenders whose results are right; none at all where the first one's, ours, is wrong."""
+def contest(contenders: Sequence[Contender], clock: Clock, plan: Plan, others: Others = NOBODY) -> Figures:
+    """The timings of all contenders whose results are right; none at all where the first one's, ours, is wrong.
+
+    `others` are built when ours have been found right; one that cannot be had, or raises an error, is left out and
+    named.
+    """
     ready, notes = {}, []
     for contender in contenders:
-        try:
-            complaint = contender.complaint()
-        except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            if contender is contenders[0]:
-                raise
-            complaint = f"{contender.name}: " + " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        complaint = contender.complaint()
         if complaint and contender is contenders[0]:
             return {"failure": complaint}
+        if complaint:
+            notes.append(complaint)
+        else:
+            ready[contender.name] = Turns(contender, clock)
+    for name, build in others.items():
+        try:
+            contender = build()
+            complaint = contender.complaint()
+        except Exception as error:  # compilers and graphs of other libraries raise errors of many kinds
+            complaint = f"{name}: " + " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if complaint:
             notes.append(complaint)
         else:

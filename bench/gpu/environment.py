@@ -66,7 +66,8 @@ def copy_rate(context: Context, elements: int = COPY_ELEMENTS) -> Figures:
     first = gpu.host(sources[0][:COMPARED]).astype(np.float64)
 
     def contender(name: str, calls: Sequence[Callable[[], object]], wanted: object) -> Contender:
-        return Contender(name, calls, lambda: gpu.host(targets[0][:COMPARED]), wanted, 0)
+        poison = partial(gpu.kernels.fill, targets[0], float("nan"))
+        return Contender(name, calls, lambda: gpu.host(targets[0][:COMPARED]), wanted, 0, poison=poison)
 
     copies, kernels = (
         [partial(function, *arrays) for arrays in zip(sources, targets, strict=True)]
