@@ -20,7 +20,6 @@ struct ChannelLayout {
   int64_t tiles;
   int splits;
   int pack_bits;  // log2 of the packs that lie side by side in a tile's row
-  bool is_vector;
 
   void split(int64_t count) {
     splits = (int)(count < 1 ? 1 : count);
@@ -30,8 +29,9 @@ struct ChannelLayout {
 };
 
 // inner = 1: each thread has a pack of neighbouring channels, and takes it from every slot-th row of the block.
-template <typename T>
+template <typename T, bool vectors>
 struct Columns {
+  static constexpr bool by_vectors = vectors;
   static constexpr int width = pack_width<T>;
   static constexpr int own = width;  // channels of one thread
   static constexpr int max_packs = warp_threads;
@@ -43,8 +43,8 @@ struct Columns {
   int own_count;  // those that exist
 
   // outer rows in tiles of 2^pack_bits packs
-  static ChannelLayout layout(int64_t outer, int64_t channels, int64_t, int pack_bits, bool is_aligned) {
-    ChannelLayout result{channels, 1, outer, outer, 0, 0, 1, pack_bits, is_aligned && channels % width == 0};
+  static ChannelLayout layout(int64_t outer, int64_t channels, int64_t, int pack_bits) {
+    ChannelLayout result{channels, 1, outer, outer, 0, 0, 1, pack_bits};
     result.tiles = divide_up(channels, (int64_t)width << pack_bits);
     return result;
   }
@@ -68,7 +68,7 @@ struct Columns {
     row += slots;
     offset += step;
   }
-  __device__ int valid() const { return left > 0 ? own_count : 0; }
+  __device__ int valid() const { return left > 0 ? (by_vectors ? width : own_count) : 0; }
   __device__ int64_t place() const { return offset; }
   __device__ int64_t position() const { return channel; }
   __device__ int64_t first_of_channel(int own) const { return channel + own; }
@@ -76,8 +76,9 @@ struct Columns {
 };
 
 // Any inner: `threads` threads take the packs of one channel, plane by plane; a plane's last pack may not be full.
-template <typename T, int threads>
+template <typename T, int threads, bool vectors>
 struct Planes {
+  static constexpr bool by_vectors = vectors;
   static constexpr int width = pack_width<T>;
   static constexpr int own = 1;
   static constexpr int max_packs = 1, packs = 1;
@@ -88,11 +89,9 @@ struct Planes {
   int left, own_count;
   int64_t pack_step, planes_step;
 
-  static ChannelLayout layout(int64_t outer, int64_t channels, int64_t inner, int, bool is_aligned) {
+  static ChannelLayout layout(int64_t outer, int64_t channels, int64_t inner, int) {
     const int64_t plane_packs = divide_up(inner, width), items = outer * plane_packs;
-    return {channels, inner,       items,
-            items,    plane_packs, divide_up(channels, channels_per_block),
-            1,        0,           is_aligned && inner % width == 0};
+    return {channels, inner, items, items, plane_packs, divide_up(channels, channels_per_block), 1, 0};
   }
   static int64_t items_at_once(const ChannelLayout&) { return threads; }
 
@@ -123,6 +122,7 @@ struct Planes {
   __device__ int64_t position() const { return pack * width; }
   __device__ int64_t place() const { return plane + pack * width; }
   __device__ int valid() const {
+    if (by_vectors) return left > 0 ? width : 0;
     const int64_t rest = inner - pack * width;
     return left > 0 ? (rest < width ? (int)rest : width) : 0;
   }

@@ -107,6 +107,10 @@ PYBIND11_MODULE(MINIDL_MODULE, m) {
   m.def("device_names", &device_names, "The GPUs of this machine.");
   m.def("capability", &capability, "The GPU's compute capability: {major, minor}.", "device"_a);
   m.def("memory_bytes", &memory_bytes, "Bytes of the GPU's memory: {free, total}.");
+  m.def("set_allows_tf32", &set_allows_tf32, "Lets float32 products round their factors to TF32, from sm_80 on.",
+        "allows"_a);
+  m.def("set_allows_bfloat16", &set_allows_bfloat16,
+        "Lets float32 products round their factors to bfloat16, from sm_80 on; it goes before TF32.", "allows"_a);
   m.def("synchronize", &synchronize, "Waits until all that was queued has run.");
   m.def("empty", &empty_array, "An uninitialised array in pooled device memory.", "shape"_a, "dtype"_a);
   m.def("pooled_bytes", &pooled_bytes, "Bytes held by the pool: {in use, idle}.");

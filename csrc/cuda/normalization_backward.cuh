@@ -20,16 +20,16 @@ struct Incoming {
   Pack<T, width> x, g;
 
   template <typename Walk>
-  __device__ void load(const Walk& at, bool is_vector, const Backward<T>& b) {
-    x = load_pack_if(is_vector, b.x + at.place(), at.valid());
-    g = load_pack_if(is_vector, b.grad_out + at.place(), at.valid());
+  __device__ void load(const Walk& at, const Backward<T>& b) {
+    x = read_pack<Walk::by_vectors>(b.x + at.place(), at.valid());
+    g = read_pack<Walk::by_vectors>(b.grad_out + at.place(), at.valid());
     if (b.out) {
-      const auto out = load_pack_if(is_vector, b.out + at.place(), at.valid());
+      const auto out = read_pack<Walk::by_vectors>(b.out + at.place(), at.valid());
 #pragma unroll
       for (int j = 0; j < width; ++j) g.at[j] = out.at[j] > 0 ? b.scale * g.at[j] : T(0);
     }
     if (b.is_layer_norm && b.weight) {
-      const auto weight = load_pack_if(is_vector, b.weight + at.position(), at.valid());
+      const auto weight = read_pack<Walk::by_vectors>(b.weight + at.position(), at.valid());
 #pragma unroll
       for (int j = 0; j < width; ++j) g.at[j] *= weight.at[j];
     }
@@ -42,22 +42,22 @@ struct InputGradient {
   T center[own], scale[own], level[own], slope[own], inv_std[own];
 
   template <typename Walk>
-  __device__ void load(const Walk& walk, bool is_vector, const Backward<T>& b) {
-    load_own(walk, is_vector, b.mean, T(0), center);
-    load_own(walk, is_vector, b.inv_std, T(0), inv_std);
-    load_own(walk, is_vector, b.is_layer_norm ? nullptr : b.weight, T(1), scale);
+  __device__ void load(const Walk& walk, const Backward<T>& b) {
+    load_own(walk, b.mean, T(0), center);
+    load_own(walk, b.inv_std, T(0), inv_std);
+    load_own(walk, b.is_layer_norm ? nullptr : b.weight, T(1), scale);
 #pragma unroll
     for (int c = 0; c < own; ++c) scale[c] *= inv_std[c];
   }
 
   template <typename Walk>
-  __device__ void write(const Walk& at, bool is_vector, const Backward<T>& b, Incoming<T, Walk::width> in) const {
+  __device__ void write(const Walk& at, const Backward<T>& b, Incoming<T, Walk::width> in) const {
 #pragma unroll
     for (int j = 0; j < Walk::width; ++j) {
       const int c = j % own;
       in.g.at[j] = scale[c] * (in.g.at[j] - level[c] - (in.x.at[j] - center[c]) * slope[c]);
     }
-    store_pack_if(is_vector, b.grad_x + at.place(), in.g, at.valid());
+    write_pack<Walk::by_vectors>(b.grad_x + at.place(), in.g, at.valid());
   }
 };
 
@@ -66,13 +66,12 @@ template <typename T, typename Walk, int packs>
 __global__ void __launch_bounds__(channel_threads)
     backward_resident_kernel(const ChannelLayout layout, const Backward<T> b) {
   constexpr int width = Walk::width, own = Walk::own;
-  const bool is_vector = layout.is_vector;
   const Walk walk(layout, blockIdx.x);
   Incoming<T, width> in[packs];
   Walk at = walk;
-  visit<packs>(at, [&](int k, const Walk& at) { in[k].load(at, is_vector, b); });
+  visit<packs>(at, [&](int k, const Walk& at) { in[k].load(at, b); });
   InputGradient<T, own> gradient;
-  gradient.load(walk, is_vector, b);
+  gradient.load(walk, b);
 
   T lanes[2][width] = {}, sums[2 * own];
 #pragma unroll
@@ -97,18 +96,17 @@ __global__ void __launch_bounds__(channel_threads)
   }
   if (!b.grad_x) return;
   at = walk;
-  visit<packs>(at, [&](int k, const Walk& at) { gradient.write(at, is_vector, b, in[k]); });
+  visit<packs>(at, [&](int k, const Walk& at) { gradient.write(at, b, in[k]); });
 }
 
 template <typename T, typename Walk>
-__device__ void write_all(Walk& walk, bool is_vector, const Backward<T>& b,
-                          const InputGradient<T, Walk::own>& gradient) {
+__device__ void write_all(Walk& walk, const Backward<T>& b, const InputGradient<T, Walk::own>& gradient) {
   constexpr int batch = 2;
   while (walk.left > 0) {
     Incoming<T, Walk::width> in[batch];
     Walk at = walk;
-    visit<batch>(at, [&](int k, const Walk& at) { in[k].load(at, is_vector, b); });
-    visit<batch>(walk, [&](int k, const Walk& at) { gradient.write(at, is_vector, b, in[k]); });
+    visit<batch>(at, [&](int k, const Walk& at) { in[k].load(at, b); });
+    visit<batch>(walk, [&](int k, const Walk& at) { gradient.write(at, b, in[k]); });
   }
 }
 
@@ -117,14 +115,13 @@ template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     backward_stream_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits, unsigned* arrivals) {
   constexpr int width = Walk::width, own = Walk::own, batch = 4;
-  const bool is_vector = layout.is_vector;
   const Walk start(layout, blockIdx.x);
   InputGradient<T, own> gradient;
-  gradient.load(start, is_vector, b);
+  gradient.load(start, b);
   double lanes[2][width] = {}, sums[2 * own];
   for (Walk walk = start; walk.left > 0;) {
     Incoming<T, width> in[batch];
-    visit<batch>(walk, [&](int k, const Walk& at) { in[k].load(at, is_vector, b); });
+    visit<batch>(walk, [&](int k, const Walk& at) { in[k].load(at, b); });
     T of_batch[2][width] = {};
 #pragma unroll
     for (int k = 0; k < batch; ++k)
@@ -166,7 +163,7 @@ __global__ void __launch_bounds__(channel_threads)
   }
   if (!b.grad_x) return;
   Walk walk = start;
-  write_all(walk, is_vector, b, gradient);
+  write_all(walk, b, gradient);
 }
 
 // grad_x from the level and slope that the kernel before left; blocks go backwards as in normalize_kernel.
@@ -175,22 +172,21 @@ __global__ void __launch_bounds__(channel_threads)
     input_gradient_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits) {
   Walk walk(layout, gridDim.x - 1 - blockIdx.x);
   InputGradient<T, Walk::own> gradient;
-  gradient.load(walk, layout.is_vector, b);
+  gradient.load(walk, b);
 #pragma unroll
   for (int c = 0; c < Walk::own; ++c) {
     const double* results = splits.results(layout) + 2 * (walk.channel + c);
     gradient.level[c] = c < walk.own_count ? T(results[0]) : T(0);
     gradient.slope[c] = c < walk.own_count ? T(results[1]) : T(0);
   }
-  write_all(walk, layout.is_vector, b, gradient);
+  write_all(walk, b, gradient);
 }
 
 // Layer norm's grad_bias = sum g, grad_weight = sum g * (x - mean) * inv_std over the rows, mean and inv_std by the
 // row.
-template <typename T>
+template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     parameter_gradient_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits, unsigned* arrivals) {
-  using Walk = Columns<T>;
   constexpr int width = Walk::width, batch = 4;
   Walk walk(layout, blockIdx.x);
   double sums[2 * width] = {};
@@ -198,7 +194,7 @@ __global__ void __launch_bounds__(channel_threads)
     Incoming<T, width> in[batch];
     T mean[batch], inv_std[batch], of_batch[2][width] = {};
     visit<batch>(walk, [&](int k, const Walk& at) {
-      in[k].load(at, layout.is_vector, b);
+      in[k].load(at, b);
       mean[k] = at.left > 0 ? b.mean[at.row] : T(0);
       inv_std[k] = at.left > 0 ? b.inv_std[at.row] : T(0);
     });

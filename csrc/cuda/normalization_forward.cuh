@@ -20,12 +20,12 @@ __device__ T shift_from(T first) {
 
 // array[channel] for the channels that a thread owns
 template <typename T, typename Walk>
-__device__ void load_own(const Walk& walk, bool is_vector, const T* array, T absent, T (&values)[Walk::own]) {
+__device__ void load_own(const Walk& walk, const T* array, T absent, T (&values)[Walk::own]) {
 #pragma unroll
   for (int c = 0; c < Walk::own; ++c) values[c] = absent;
   if (!array) return;
   if constexpr (Walk::own > 1) {
-    const auto pack = load_pack_if(is_vector, array + walk.channel, walk.own_count);
+    const auto pack = read_pack<Walk::by_vectors>(array + walk.channel, walk.own_count);
 #pragma unroll
     for (int c = 0; c < Walk::own; ++c) values[c] = pack.at[c];
   } else {
@@ -57,21 +57,21 @@ struct Affine {
   T center[own], scale[own], shift[own];
 
   template <typename Walk>
-  __device__ void load(const Walk& walk, bool is_vector, const Forward<T>& f) {
-    load_own(walk, is_vector, f.is_layer_norm ? nullptr : f.weight, T(1), scale);
-    load_own(walk, is_vector, f.is_layer_norm ? nullptr : f.bias, T(0), shift);
+  __device__ void load(const Walk& walk, const Forward<T>& f) {
+    load_own(walk, f.is_layer_norm ? nullptr : f.weight, T(1), scale);
+    load_own(walk, f.is_layer_norm ? nullptr : f.bias, T(0), shift);
   }
 };
 
 // out at one place of a walk
 template <typename T, typename Walk>
-__device__ void write_normalized(const Walk& at, bool is_vector, const Forward<T>& f,
-                                 const Affine<T, Walk::own>& affine, Pack<T, Walk::width> x, unsigned kept) {
+__device__ void write_normalized(const Walk& at, const Forward<T>& f, const Affine<T, Walk::own>& affine,
+                                 Pack<T, Walk::width> x, unsigned kept) {
   constexpr int width = Walk::width;
   Pack<T, width> weight, bias;
   if (f.is_layer_norm) {
-    if (f.weight) weight = load_pack_if(is_vector, f.weight + at.position(), at.valid());
-    if (f.bias) bias = load_pack_if(is_vector, f.bias + at.position(), at.valid());
+    if (f.weight) weight = read_pack<Walk::by_vectors>(f.weight + at.position(), at.valid());
+    if (f.bias) bias = read_pack<Walk::by_vectors>(f.bias + at.position(), at.valid());
   }
 #pragma unroll
   for (int j = 0; j < width; ++j) {
@@ -81,15 +81,16 @@ __device__ void write_normalized(const Walk& at, bool is_vector, const Forward<T
     if (f.is_relu) value = value < 0 ? T(0) : value;
     x.at[j] = value * (kept >> j & 1 ? f.dropout_scale : T(0));
   }
-  store_pack_if(is_vector, f.out + at.place(), x, at.valid());
+  write_pack<Walk::by_vectors>(f.out + at.place(), x, at.valid());
 }
 
 // A bit for each lane of the pack at a place: whether dropout keeps it.
-template <typename T, int width>
-__device__ unsigned kept_lanes(const DropoutFactors<T>& dropout, bool is_vector, int64_t place) {
+template <typename Walk, typename T>
+__device__ unsigned kept_lanes(const DropoutFactors<T>& dropout, int64_t place) {
+  constexpr int width = Walk::width;
   T factors[width];
   if (!dropout.ticket) return ~0u;
-  if (is_vector)
+  if (Walk::by_vectors)
     dropout.template of_vector<width>(place, factors);
   else
 #pragma unroll
@@ -105,22 +106,21 @@ template <typename T, typename Walk, int packs>
 __global__ void __launch_bounds__(channel_threads)
     forward_resident_kernel(const ChannelLayout layout, const Forward<T> f) {
   constexpr int width = Walk::width, own = Walk::own;
-  const bool is_vector = layout.is_vector;
   const Walk walk(layout, blockIdx.x);
   Pack<T, width> x[packs];
   Walk at = walk;
-  visit<packs>(at, [&](int k, const Walk& at) { x[k] = load_pack_if(is_vector, f.x + at.place(), at.valid()); });
+  visit<packs>(at, [&](int k, const Walk& at) { x[k] = read_pack<Walk::by_vectors>(f.x + at.place(), at.valid()); });
   T shift[own], old_mean[own], old_var[own];
 #pragma unroll
   for (int c = 0; c < own; ++c) shift[c] = c < walk.own_count ? shift_from(f.x[walk.first_of_channel(c)]) : T(0);
   Affine<T, own> affine;
-  affine.load(walk, is_vector, f);
-  load_own(walk, is_vector, f.running_mean, T(0), old_mean);
-  load_own(walk, is_vector, f.running_var, T(0), old_var);
+  affine.load(walk, f);
+  load_own(walk, f.running_mean, T(0), old_mean);
+  load_own(walk, f.running_var, T(0), old_var);
   uint64_t kept = 0;  // drawn while the loads are under way
   at = walk;
   visit<packs>(at, [&](int k, const Walk& at) {
-    kept |= (uint64_t)(kept_lanes<T, width>(f.dropout, is_vector, at.place()) & ((1u << width) - 1)) << k * width;
+    kept |= (uint64_t)(kept_lanes<Walk>(f.dropout, at.place()) & ((1u << width) - 1)) << k * width;
   });
 
   T lanes[width] = {}, mean[own], squares[own];
@@ -155,9 +155,8 @@ __global__ void __launch_bounds__(channel_threads)
       f.finish(walk.channel + c, affine.center[c], var, old_mean[c], old_var[c]);
   }
   at = walk;
-  visit<packs>(at, [&](int k, const Walk& at) {
-    write_normalized(at, is_vector, f, affine, x[k], (unsigned)(kept >> k * width));
-  });
+  visit<packs>(at,
+               [&](int k, const Walk& at) { write_normalized(at, f, affine, x[k], (unsigned)(kept >> k * width)); });
 }
 
 // Sums of d = x - shift and of d^2 for each lane. The squares of a batch are taken about its own mean, and what leads
@@ -167,10 +166,10 @@ struct LaneMoments {
   static constexpr int width = Walk::width, batch = 8;
   double sums[2][width] = {};
 
-  __device__ void add(Walk& walk, bool is_vector, const Forward<T>& f, const T (&shift)[Walk::own]) {
+  __device__ void add(Walk& walk, const Forward<T>& f, const T (&shift)[Walk::own]) {
     Pack<T, width> x[batch];
     Walk at = walk;
-    visit<batch>(at, [&](int k, const Walk& at) { x[k] = load_pack_if(is_vector, f.x + at.place(), at.valid()); });
+    visit<batch>(at, [&](int k, const Walk& at) { x[k] = read_pack<Walk::by_vectors>(f.x + at.place(), at.valid()); });
     T sum[width] = {}, count[width] = {}, squares[width] = {}, pivot[width];
     at = walk;
     visit<batch>(at, [&](int k, const Walk& at) {
@@ -210,15 +209,15 @@ __device__ Moments<T> moments_of(T shift, double sum, double squares, double cou
 }
 
 template <typename T, typename Walk>
-__device__ void write_all(Walk& walk, bool is_vector, const Forward<T>& f, const Affine<T, Walk::own>& affine) {
+__device__ void write_all(Walk& walk, const Forward<T>& f, const Affine<T, Walk::own>& affine) {
   constexpr int batch = 4;
   while (walk.left > 0) {
     Pack<T, Walk::width> x[batch];
     Walk at = walk;
-    visit<batch>(at, [&](int k, const Walk& at) { x[k] = load_pack_if(is_vector, f.x + at.place(), at.valid()); });
+    visit<batch>(at, [&](int k, const Walk& at) { x[k] = read_pack<Walk::by_vectors>(f.x + at.place(), at.valid()); });
     visit<batch>(walk, [&](int k, const Walk& at) {
-      const unsigned kept = kept_lanes<T, Walk::width>(f.dropout, is_vector, at.place());
-      write_normalized(at, is_vector, f, affine, x[k], kept);
+      const unsigned kept = kept_lanes<Walk>(f.dropout, at.place());
+      write_normalized(at, f, affine, x[k], kept);
     });
   }
 }
@@ -228,13 +227,12 @@ template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     forward_stream_kernel(const ChannelLayout layout, const Forward<T> f, SplitSums splits, unsigned* arrivals) {
   constexpr int own = Walk::own;
-  const bool is_vector = layout.is_vector;
   const Walk start(layout, blockIdx.x);
   T shift[own];
 #pragma unroll
   for (int c = 0; c < own; ++c) shift[c] = c < start.own_count ? shift_from(f.x[start.first_of_channel(c)]) : T(0);
   LaneMoments<T, Walk> lanes;
-  for (Walk walk = start; walk.left > 0;) lanes.add(walk, is_vector, f, shift);
+  for (Walk walk = start; walk.left > 0;) lanes.add(walk, f, shift);
   double sums[2 * own];
   fold<own>(lanes.sums[0], sums);
   fold<own>(lanes.sums[1], sums + own);
@@ -251,7 +249,7 @@ __global__ void __launch_bounds__(channel_threads)
     return;
   }
   Affine<T, own> affine;
-  affine.load(start, is_vector, f);
+  affine.load(start, f);
 #pragma unroll
   for (int c = 0; c < own; ++c) {
     const auto moments = moments_of(shift[c], sums[c], sums[own + c], f.count);
@@ -263,7 +261,7 @@ __global__ void __launch_bounds__(channel_threads)
                f.running_var ? f.running_var[channel] : T(0));
   }
   Walk walk = start;
-  write_all(walk, is_vector, f, affine);
+  write_all(walk, f, affine);
 }
 
 // out from mean and inv_std or, where that is null, running_var. Blocks go backwards: what the statistics' kernel read
@@ -272,13 +270,13 @@ template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads) normalize_kernel(const ChannelLayout layout, const Forward<T> f) {
   Walk walk(layout, gridDim.x - 1 - blockIdx.x);
   Affine<T, Walk::own> affine;
-  affine.load(walk, layout.is_vector, f);
+  affine.load(walk, f);
   T spread[Walk::own];
-  load_own(walk, layout.is_vector, (const T*)f.mean, T(0), affine.center);
-  load_own(walk, layout.is_vector, (const T*)(f.inv_std ? f.inv_std : f.running_var), T(1), spread);
+  load_own(walk, (const T*)f.mean, T(0), affine.center);
+  load_own(walk, (const T*)(f.inv_std ? f.inv_std : f.running_var), T(1), spread);
 #pragma unroll
   for (int c = 0; c < Walk::own; ++c) affine.scale[c] *= f.inv_std ? spread[c] : inverse_root(spread[c], f.eps);
-  write_all(walk, layout.is_vector, f, affine);
+  write_all(walk, f, affine);
 }
 
 }  // namespace

@@ -1,28 +1,36 @@
-// Packs of arrays of which only a run-time flag says whether they are aligned.
+// Packs of arrays that a kernel reads either by vectors alone or, not aligned or of odd extents, by elements alone: a
+// kernel that could do both would have its vector stores taken apart where the compiler merges the two ways.
 #pragma once
 #include "elementwise.cuh"
 
 namespace MINIDL_TARGET {
 namespace {
 
-// The first count elements, at most a pack; the others are 0.
-template <typename T>
-__device__ Pack<T, pack_width<T>> load_pack_if(bool is_aligned, const T* from, int64_t count) {
+// The first count elements, at most a pack; the others are 0. By vectors, count is 0 or all of a pack.
+template <bool by_vectors, typename T>
+__device__ Pack<T, pack_width<T>> read_pack(const T* from, int count) {
   constexpr int width = pack_width<T>;
-  if (is_aligned) return load_pack<width>(from, count);
   Pack<T, width> pack{};
+  if constexpr (by_vectors) {
+    if (count > 0) pack = *reinterpret_cast<const Pack<T, width>*>(from);
+  } else {
 #pragma unroll
-  for (int j = 0; j < width; ++j)
-    if (j < count) pack.at[j] = from[j];
+    for (int j = 0; j < width; ++j)
+      if (j < count) pack.at[j] = from[j];
+  }
   return pack;
 }
 
-template <typename T>
-__device__ void store_pack_if(bool is_aligned, T* to, const Pack<T, pack_width<T>>& pack, int64_t count) {
-  if (is_aligned) return store_pack(to, pack, count);
+template <bool by_vectors, typename T>
+__device__ void write_pack(T* to, const Pack<T, pack_width<T>>& pack, int count) {
+  constexpr int width = pack_width<T>;
+  if constexpr (by_vectors) {
+    if (count > 0) *reinterpret_cast<Pack<T, width>*>(to) = pack;
+  } else {
 #pragma unroll
-  for (int j = 0; j < pack_width<T>; ++j)
-    if (j < count) to[j] = pack.at[j];
+    for (int j = 0; j < width; ++j)
+      if (j < count) to[j] = pack.at[j];
+  }
 }
 
 }  // namespace

@@ -91,6 +91,9 @@ __device__ inline bool arrives_last(unsigned* counter, unsigned total) {
   return result;
 }
 
+// Blocks of a kernel that ends in grid_sum: enough to fill a GPU, few enough for one block to add up what they bring.
+constexpr int64_t max_summing_blocks = 8 * multiprocessors;
+
 // Sums the blocks' values over a one-dimensional grid, in a fixed order; every thread brings its block's value. True in
 // all threads of the last block to arrive, where value is then the sum; parts = room for one value per block.
 template <int threads, typename T>

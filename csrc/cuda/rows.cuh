@@ -178,8 +178,5 @@ void with_row_shape(int64_t columns, bool is_aligned, const Launcher& launcher) 
     with_row_shape_of_width<T, 1>(columns, launcher);
 }
 
-// Threads of a block whose groups of `lanes` share rows.
-constexpr int threads_for(int lanes, int wanted) { return lanes > wanted ? lanes : wanted; }
-
 }  // namespace
 }  // namespace MINIDL_TARGET

@@ -1,4 +1,4 @@
-// Device memory for partial results, with the counters of blocks that have arrived.
+// What belongs to a stream: device memory for partial results, with the counters of blocks that have arrived.
 #pragma once
 #include "stream.h"
 
@@ -16,6 +16,7 @@ class Scratch {
 
  private:
   void* data_ = nullptr;
+  bool has_rounded_products_ = false;  // the GPU's tensor cores multiply TF32 and bfloat16
 };
 
 }  // namespace minidl

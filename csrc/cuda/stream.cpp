@@ -1,6 +1,7 @@
 // The stream that kernels are queued on, and its memory for partial results.
 #include "stream.h"
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,14 @@
 
 namespace minidl {
 
+namespace {
+std::atomic<bool> allows_tf32{false}, allows_bfloat16{false};
+constexpr int least_major_for_rounded_products = 8;
+}  // namespace
+
+void set_allows_tf32(bool allows) { allows_tf32.store(allows, std::memory_order_relaxed); }
+void set_allows_bfloat16(bool allows) { allows_bfloat16.store(allows, std::memory_order_relaxed); }
+
 Scratch::~Scratch() {
   if (data_) cudaFree(data_);
 }
@@ -21,8 +30,15 @@ Stream Scratch::stream(cudaStream_t handle) {
   if (!data_) {
     check(cudaMalloc(&data_, counters_bytes + scratch_bytes), "cudaMalloc of scratch memory");
     check(cudaMemset(data_, 0, counters_bytes), "cudaMemset of scratch memory");
+    int device = 0, major = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+    has_rounded_products_ = major >= least_major_for_rounded_products;
   }
-  return {handle, static_cast<char*>(data_) + counters_bytes, static_cast<unsigned*>(data_)};
+  Stream stream{handle, static_cast<char*>(data_) + counters_bytes, static_cast<unsigned*>(data_)};
+  stream.allows_tf32 = has_rounded_products_ && allows_tf32.load(std::memory_order_relaxed);
+  stream.allows_bfloat16 = has_rounded_products_ && allows_bfloat16.load(std::memory_order_relaxed);
+  return stream;
 }
 
 Stream current_stream() {

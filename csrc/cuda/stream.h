@@ -15,7 +15,10 @@ struct Stream {
   bool allows_tf32 = false, allows_bfloat16 = false;  // float32 products may round their factors so, from sm_80 on
 };
 
-// CuPy's current stream with the scratch memory that belongs to it.
+// CuPy's current stream with the scratch memory that belongs to it, and the freedom that the settings give.
 Stream current_stream();
+
+void set_allows_tf32(bool allows);
+void set_allows_bfloat16(bool allows);
 
 }  // namespace minidl

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import minidl._cpu as _cpu
+from minidl import changes
 from minidl.dtypes import device
 
 
@@ -135,6 +136,7 @@ def _load_cuda() -> Backend:
     if reason:
         raise ImportError(f"device 'cuda' cannot be used: {reason}; devices that exist: cpu")
     cuda = CudaBackend("cuda", importlib.import_module("cupy"), cuda_module())
+    _apply_matmul_precision()
     return cuda
 
 
@@ -169,16 +171,18 @@ _matmul_precision = "highest"
 def set_float32_matmul_precision(precision: str) -> None:
     """Says how exact float32 matrix products have to be: "highest" (the default), "high" or "medium".
 
-    "highest" and "high" compute in float32. "medium" lets a product round its factors to bfloat16 - 8 bits of mantissa,
-    to nearest, ties to even - and adds up in float32, which takes about half the time, where the CPU has AVX512-BF16
-    (`minidl info` says so) and the kernels for avx512 are in use; elsewhere it changes nothing. It concerns matmul,
+    "highest" computes in float32. On a GPU from compute capability 8.0 on, "high" lets a product round its factors to
+    TF32 - 11 bits of mantissa, to nearest, ties away from zero - and adds up in float32 on the tensor cores; on the CPU
+    it changes nothing. "medium" lets a product round its factors to bfloat16 - 8 bits of mantissa, to nearest, ties to
+    even - and adds up in float32: on such a GPU, and where the CPU has AVX512-BF16 (`minidl info` says so), the kernels
+    for avx512 are in use, and it takes about half the time; elsewhere it changes nothing. It concerns matmul,
     linear and their gradients where they are large enough to gain by it, in a captured step from its next call on; not
     biases, activations, optimizers and float64.
 
     The error of a sum over k products is then at most (2^-7 + 2^-16 + k 2^-23) * sum |a||b|: each factor is rounded by
-    at most 2^-8 of itself. nan and infinity go through. Factors beyond 3.39e38, which bfloat16 cannot hold, become
-    infinite; factors and sums below 1.18e-38 (denormal numbers) count as zero. Results do not depend on the number of
-    threads.
+    at most 2^-8 of itself; in TF32, which rounds by 2^-11, (2^-10 + 2^-22 + k 2^-23) * sum |a||b|. nan and infinity go
+    through. Factors beyond 3.39e38, which neither can hold, become infinite; on the CPU, factors and sums below
+    1.18e-38 (denormal numbers) count as zero. Results do not depend on the number of threads.
 
     Raises ValueError for another name.
 
@@ -193,7 +197,15 @@ def set_float32_matmul_precision(precision: str) -> None:
         raise ValueError(f"set_float32_matmul_precision(): precision must be one of {known}, got {precision!r}")
     global _matmul_precision
     _matmul_precision = precision
-    _cpu.set_allows_bfloat16(precision == "medium")
+    _apply_matmul_precision()
+
+
+def _apply_matmul_precision() -> None:
+    for backend in loaded():
+        backend.kernels.set_allows_bfloat16(_matmul_precision == "medium")
+    if cuda is not None:
+        cuda.kernels.set_allows_tf32(_matmul_precision == "high")
+        changes.setting_changed()  # a CUDA graph holds the kernels that were chosen when it was recorded
 
 
 def get_float32_matmul_precision() -> str:

@@ -44,9 +44,7 @@ void wait_for_copies() {
 }
 
 inline uint32_t round_to_tf32(float x) {
-  auto bits = std::bit_cast<uint32_t>(x);
-  bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
-  return (is_finite ? bits + 0x1000u : bits) & 0xffffe000u;
+  return std::bit_cast<uint32_t>(x) + (fabsf(x) < INFINITY ? 0x1000u : 0u);  // the bits below are the multiplication's
 }
 
 inline uint32_t round_to_bfloat16(float x) {

@@ -20,7 +20,7 @@ struct Plan {
 // An arrival costs a fence and an atomic, a trip to L2 each, and the first read of what others wrote a third; then one
 // multiprocessor reads about 48 bytes of partial sums a cycle.
 constexpr double multiply_adds_per_load = 3, tf32_per_cycle = 600, bfloat16_per_cycle = 1200;
-constexpr double arrival_cycles = 1500, partial_bytes_per_cycle = 48;
+constexpr double block_cycles = 600, arrival_cycles = 1500, partial_bytes_per_cycle = 48;
 
 struct TileShape {
   int64_t m, n;
@@ -42,15 +42,15 @@ constexpr TileShape shape_of() {
   return {Tile::m, Tile::n, step_cycles, Tile::partial_size * sizeof(typename Tile::T)};
 }
 
-// The plan of least estimated time. A block alone does not hide that it works for 128 x 256 x 784 as 8 tiles of 64 x 64
-// on 8 of 132 multiprocessors; the products of an MLP fill them with small tiles first and with splits next, because
-// the block that arrives last reads splits x tile bytes by itself. In cycles, for 128 x 256 x 784: 32 tiles of 32 x 32
-// take 9000, in 4 splits 2400 for the sums + 1500 + 340 to add them up; 8 tiles of 64 x 64 in 16 splits 2700 + 1500 +
-// 5500.
-//                     batch 32         batch 128        batch 512
-//   784 ->  256   32 x 32, 8 splits   4 splits         1 split
-//   256 ->  128            8          4                1
-//   128 ->   10            1          1                1
+// The plan of least estimated time. The products of an MLP fill 132 multiprocessors with small tiles first and with
+// splits next, because the block that arrives last reads splits x tile bytes by itself: 128 x 256 x 784 in 32 tiles of
+// 32 x 32 takes 8600 cycles, in 4 splits 2700 + 1500 + 340 to add them up; in 8 tiles of 64 x 64 33000, in 13 splits
+// 3200 + 1500 + 4500. What comes of it for the forward products, backward ones being alike:
+//                     batch 32            batch 128           batch 512        batch 1024
+//    784 ->  256   32x32, 10 splits   32x32, 4 splits           32x32             64x32
+//    256 ->  128   32x32, 4 splits    32x32, 4 splits           32x32             32x32
+//    784 -> 1024   32x32, 4 splits         32x32                64x64       128x128, 2 splits
+//   1024 ->   10   32x32, 11 splits   32x32, 11 splits   32x32, 8 splits    32x32, 4 splits
 template <typename T, class... Tile>
 Plan choose_plan(TileList<Tile...>, int64_t batch, int64_t m, int64_t n, int64_t k) {
   constexpr unsigned split_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 132};
@@ -64,9 +64,11 @@ Plan choose_plan(TileList<Tile...>, int64_t batch, int64_t m, int64_t n, int64_t
       int64_t depth = divide_up(divide_up(k, wanted), panel_depth<T>) * panel_depth<T>;
       int64_t splits = k > 0 ? divide_up(k, depth) : 1;
       bool has_room = tiles <= arrival_count && tiles * splits * shape.partial_bytes <= scratch_bytes;
-      if (depth > INT_MAX || (wanted > 1 && (splits != wanted || !has_room))) continue;
-      double cycles = divide_up(tiles * splits, multiprocessors) * (depth * shape.step_cycles);
-      if (splits > 1) cycles += arrival_cycles + splits * shape.partial_bytes / partial_bytes_per_cycle;
+      if (depth > INT_MAX || (splits > 1 && !has_room)) continue;
+      double cycles = divide_up(tiles * splits, multiprocessors) * (block_cycles + depth * shape.step_cycles);
+      if (splits > 1)
+        cycles += divide_up(tiles, multiprocessors) *
+                  (arrival_cycles + splits * shape.partial_bytes / partial_bytes_per_cycle);
       if (cycles < least) {
         least = cycles;
         best = {tile, (unsigned)tiles_m, (unsigned)tiles_n, (unsigned)splits, (int)depth};

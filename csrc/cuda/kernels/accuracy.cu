@@ -59,9 +59,8 @@ void count_correct(Stream stream, const T* logits, const int64_t* labels, int64_
   with_row_shape<T>(classes, is_aligned(pack_bytes, logits), [&](auto shape) {
     using Shape = decltype(shape);
     constexpr int threads = count_threads<Shape>;
-    constexpr int64_t max_blocks = 8 * multiprocessors;
     int64_t blocks = divide_up(rows, threads / Shape::lanes);
-    if (blocks > max_blocks) blocks = max_blocks;
+    if (blocks > max_summing_blocks) blocks = max_summing_blocks;
     if (blocks == 0) blocks = 1;  // to write the count of no rows
     launch(stream, blocks, threads, count_correct_kernel<T, Shape>, logits, labels, out, rows, classes,
            static_cast<int64_t*>(stream.scratch), stream.arrivals);

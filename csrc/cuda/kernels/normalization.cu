@@ -12,49 +12,7 @@ namespace MINIDL_TARGET {
 
 namespace {
 
-// ---- layouts
-
-// Channels whose packs fit a block's registers, `packs` for each thread. A row of a tile is 32 bytes, a sector of the
-// L2 cache, so that a layer of a perceptron fills many multiprocessors; up to 128 where these are full all the same.
-template <typename T>
-ChannelLayout resident_columns(int64_t outer, int64_t channels, int packs, bool aligned) {
-  int pack_bits = 1;
-  auto layout = [&](int bits) { return Columns<T>::layout(outer, channels, 1, bits, aligned); };
-  while (pack_bits < 3 && layout(pack_bits + 1).tiles >= stream_blocks &&
-         outer <= packs * Columns<T>::items_at_once(layout(pack_bits + 1)))
-    ++pack_bits;
-  return layout(pack_bits);
-}
-
-// Channels read as a stream, in blocks of at least 8 packs for each thread, with rows as wide as leaves blocks enough.
-template <typename T>
-ChannelLayout stream_columns(int64_t outer, int64_t channels, bool aligned) {
-  for (int pack_bits = 5;; --pack_bits) {
-    ChannelLayout layout = Columns<T>::layout(outer, channels, 1, pack_bits, aligned);
-    const int64_t most = divide_up(outer, 8 * Columns<T>::items_at_once(layout));
-    const bool is_wide = channels <= (int64_t)pack_width<T> << (pack_bits - 1);
-    if (pack_bits > 1 && (is_wide || layout.tiles * most < multiprocessors)) continue;
-    const int64_t wanted = stream_blocks / layout.tiles;
-    layout.split(wanted < most ? wanted : most);
-    return layout;
-  }
-}
-
-template <typename T>
-ChannelLayout stream_planes(int64_t outer, int64_t channels, int64_t inner, bool aligned) {
-  using Walk = Planes<T, channel_threads>;
-  ChannelLayout layout = Walk::layout(outer, channels, inner, 0, aligned);
-  const int64_t most = divide_up(layout.items, 8 * channel_threads), wanted = stream_blocks / layout.tiles;
-  layout.split(wanted < most ? wanted : most);
-  return layout;
-}
-
-// Calls with_packs(number of packs) for the smallest number that holds a thread's share of the items; false if none
-// does.
-template <int... packs, typename WithPacks>
-bool choose_packs(int64_t items, int64_t at_once, std::integer_sequence<int, packs...>, WithPacks with_packs) {
-  return ((items <= packs * at_once && (with_packs(std::integral_constant<int, packs>()), true)) || ...);
-}
+// ---- which kernel
 
 // What a kernel sees of x. Each channel is a column where neighbours in memory belong to different channels.
 struct Shape {
@@ -66,69 +24,113 @@ struct Shape {
     return {outer, channels, inner, inner == 1};
   }
   static Shape of_layer_norm(int64_t rows, int64_t columns) { return {1, rows, columns, false}; }
+  // No packs reach beyond a row, or a plane.
+  template <typename T>
+  bool has_packs() const {
+    return (has_columns ? channels : inner) % pack_width<T> == 0;
+  }
 };
 
-// Calls resident(walk, layout, number of packs) for channels that fit a block's registers, else stream(walk, layout).
-template <typename T, int... packs, typename Resident, typename StreamOver>
-void choose_kernel(Shape shape, bool aligned, std::integer_sequence<int, packs...> sizes, Resident resident,
-                   StreamOver stream_over) {
-  constexpr int most = std::max({packs...});
-  const auto [outer, channels, inner, has_columns] = shape;
-  if (channels == 0) return;
-  auto try_resident = [&](auto walk, const ChannelLayout& layout) {
-    return choose_packs(layout.items, decltype(walk)::type::items_at_once(layout), sizes,
-                        [&](auto count) { resident(walk, layout, count); });
-  };
-  if (has_columns) {
-    if (!try_resident(std::type_identity<Columns<T>>(), resident_columns<T>(outer, channels, most, aligned)))
-      stream_over(std::type_identity<Columns<T>>(), stream_columns<T>(outer, channels, aligned));
-    return;
-  }
-  using Warp = Planes<T, warp_threads>;
-  using Block = Planes<T, channel_threads>;
-  const ChannelLayout warps = Warp::layout(outer, channels, inner, 0, aligned);
-  const bool has_warps = warps.tiles >= multiprocessors || warps.items <= warp_threads;
-  if (has_warps && try_resident(std::type_identity<Warp>(), warps)) return;
-  if (!try_resident(std::type_identity<Block>(), Block::layout(outer, channels, inner, 0, aligned)))
-    stream_over(std::type_identity<Block>(), stream_planes<T>(outer, channels, inner, aligned));
+// Channels that fit a block's registers, `most` packs for each thread. A row of a tile is 32 bytes, a sector of the L2
+// cache, so that a layer of a perceptron fills many multiprocessors; up to 128 where these are full all the same.
+template <typename Walk>
+ChannelLayout resident_columns(Shape shape, int most) {
+  auto layout = [&](int pack_bits) { return Walk::layout(shape.outer, shape.channels, 1, pack_bits); };
+  int pack_bits = 1;
+  while (pack_bits < 3 && layout(pack_bits + 1).tiles >= stream_blocks &&
+         shape.outer <= most * Walk::items_at_once(layout(pack_bits + 1)))
+    ++pack_bits;
+  return layout(pack_bits);
 }
 
-// ---- launches
+// Channels read as a stream: blocks of at least 8 packs for each thread, with rows as wide as leaves enough of them.
+template <typename Walk>
+ChannelLayout stream_layout(Shape shape) {
+  constexpr int64_t packs = 8;
+  int pack_bits = shape.has_columns ? 5 : 0;
+  ChannelLayout layout = Walk::layout(shape.outer, shape.channels, shape.inner, pack_bits);
+  auto most_splits = [&] { return divide_up(layout.items, packs * Walk::items_at_once(layout)); };
+  while (pack_bits > 1 &&
+         (layout.channels <= (int64_t)Walk::width << (pack_bits - 1) || layout.tiles * most_splits() < multiprocessors))
+    layout = Walk::layout(shape.outer, shape.channels, shape.inner, --pack_bits);
+  layout.split(std::min(most_splits(), stream_blocks / layout.tiles));
+  return layout;
+}
+// Blocks that share channels are few: their counters and sums have room. A channel has two sums and two results.
+static_assert(stream_blocks <= arrival_count);
+static_assert(stream_blocks * warp_threads * pack_width<float> * 4 * sizeof(double) <= scratch_bytes);
+
+template <typename T>
+using Walk = std::type_identity<T>;
+
+// Calls with_packs(number of packs) for the smallest number that holds a thread's share of the items; false if none
+// does.
+template <int... packs, typename WithPacks>
+bool choose_packs(int64_t items, int64_t at_once, std::integer_sequence<int, packs...>, WithPacks with_packs) {
+  return ((items <= packs * at_once && (with_packs(std::integral_constant<int, packs>()), true)) || ...);
+}
+
+// Calls resident(walk, layout, number of packs) for channels that fit a block's registers, else over_stream(walk,
+// layout).
+template <typename T, bool by_vectors, typename Resident, typename OverStream>
+void choose_walk(Shape shape, Resident resident, OverStream over_stream) {
+  using Packs = std::conditional_t<by_vectors, std::integer_sequence<int, 1, 4, 8>, std::integer_sequence<int, 8>>;
+  using ByColumn = Columns<T, by_vectors>;
+  using ByWarp = Planes<T, warp_threads, by_vectors>;
+  using ByBlock = Planes<T, channel_threads, by_vectors>;
+  auto try_resident = [&]<typename W>(Walk<W> walk, const ChannelLayout& layout) {
+    return choose_packs(layout.items, W::items_at_once(layout), Packs(),
+                        [&](auto packs) { resident(walk, layout, packs); });
+  };
+  if (shape.has_columns) {
+    if (!try_resident(Walk<ByColumn>(), resident_columns<ByColumn>(shape, 8)))
+      over_stream(Walk<ByColumn>(), stream_layout<ByColumn>(shape));
+    return;
+  }
+  // A warp for a channel where these fill the GPU, or where a block would have nothing to share.
+  const ChannelLayout warps = ByWarp::layout(shape.outer, shape.channels, shape.inner, 0);
+  const bool has_warps = warps.tiles >= multiprocessors || warps.items <= warp_threads;
+  if (has_warps && try_resident(Walk<ByWarp>(), warps)) return;
+  if (!try_resident(Walk<ByBlock>(), ByBlock::layout(shape.outer, shape.channels, shape.inner, 0)))
+    over_stream(Walk<ByBlock>(), stream_layout<ByBlock>(shape));
+}
+
+template <typename T, typename Resident, typename OverStream>
+void choose_kernel(Shape shape, bool has_aligned_arrays, Resident resident, OverStream over_stream) {
+  if (shape.channels == 0) return;
+  if (has_aligned_arrays && shape.has_packs<T>())
+    choose_walk<T, true>(shape, resident, over_stream);
+  else
+    choose_walk<T, false>(shape, resident, over_stream);
+}
 
 template <typename T>
 void launch_forward(Stream stream, const Forward<T>& f, Shape shape) {
-  const bool aligned =
-      is_aligned(pack_bytes, f.x, f.out, f.weight, f.bias, f.running_mean, f.running_var, f.mean, f.inv_std);
   choose_kernel<T>(
-      shape, aligned, std::integer_sequence<int, 1, 4, 8>(),
-      [&](auto walk, const ChannelLayout& layout, auto packs) {
-        using Walk = typename decltype(walk)::type;
-        launch(stream, layout.tiles, channel_threads, forward_resident_kernel<T, Walk, packs()>, layout, f);
+      shape, is_aligned(pack_bytes, f.x, f.out, f.weight, f.bias, f.running_mean, f.running_var, f.mean, f.inv_std),
+      [&]<typename W>(Walk<W>, const ChannelLayout& layout, auto packs) {
+        launch(stream, layout.tiles, channel_threads, forward_resident_kernel<T, W, packs()>, layout, f);
       },
-      [&](auto walk, const ChannelLayout& layout) {
-        using Walk = typename decltype(walk)::type;
-        launch(stream, layout.blocks(), channel_threads, forward_stream_kernel<T, Walk>, layout, f,
+      [&]<typename W>(Walk<W>, const ChannelLayout& layout) {
+        launch(stream, layout.blocks(), channel_threads, forward_stream_kernel<T, W>, layout, f,
                SplitSums{(double*)stream.scratch}, stream.arrivals);
-        if (layout.splits > 1) launch(stream, layout.blocks(), channel_threads, normalize_kernel<T, Walk>, layout, f);
+        if (layout.splits > 1) launch(stream, layout.blocks(), channel_threads, normalize_kernel<T, W>, layout, f);
       });
 }
 
 template <typename T>
 void launch_backward(Stream stream, const Backward<T>& b, Shape shape) {
-  const bool aligned = is_aligned(pack_bytes, b.x, b.out, b.grad_out, b.grad_x, b.weight, b.mean, b.inv_std);
   choose_kernel<T>(
-      shape, aligned, std::integer_sequence<int, 1, 4, 8>(),
-      [&](auto walk, const ChannelLayout& layout, auto packs) {
-        using Walk = typename decltype(walk)::type;
-        launch(stream, layout.tiles, channel_threads, backward_resident_kernel<T, Walk, packs()>, layout, b);
+      shape, is_aligned(pack_bytes, b.x, b.out, b.grad_out, b.grad_x, b.weight, b.mean, b.inv_std),
+      [&]<typename W>(Walk<W>, const ChannelLayout& layout, auto packs) {
+        launch(stream, layout.tiles, channel_threads, backward_resident_kernel<T, W, packs()>, layout, b);
       },
-      [&](auto walk, const ChannelLayout& layout) {
-        using Walk = typename decltype(walk)::type;
+      [&]<typename W>(Walk<W>, const ChannelLayout& layout) {
         const SplitSums splits{(double*)stream.scratch};
-        launch(stream, layout.blocks(), channel_threads, backward_stream_kernel<T, Walk>, layout, b, splits,
+        launch(stream, layout.blocks(), channel_threads, backward_stream_kernel<T, W>, layout, b, splits,
                stream.arrivals);
         if (layout.splits > 1 && b.grad_x)
-          launch(stream, layout.blocks(), channel_threads, input_gradient_kernel<T, Walk>, layout, b, splits);
+          launch(stream, layout.blocks(), channel_threads, input_gradient_kernel<T, W>, layout, b, splits);
       });
 }
 
@@ -188,15 +190,21 @@ void batch_norm_forward_evaluation(Stream stream, const T* x, const T* weight, c
       .count = 0,
       .dropout = DropoutFactors<T>(nullptr, 0),
   };
-  const bool aligned = is_aligned(pack_bytes, x, out, weight, bias, running_mean, running_var);
   const Shape shape = Shape::of_batch_norm(outer, channels, inner);
-  if (shape.has_columns) {
-    const ChannelLayout layout = stream_columns<T>(outer, channels, aligned);
-    launch(stream, layout.blocks(), channel_threads, normalize_kernel<T, Columns<T>>, layout, f);
-  } else {
-    const ChannelLayout layout = stream_planes<T>(shape.outer, shape.channels, shape.inner, aligned);
-    launch(stream, layout.blocks(), channel_threads, normalize_kernel<T, Planes<T, channel_threads>>, layout, f);
-  }
+  auto launch_over = [&]<typename W>(Walk<W>) {
+    const ChannelLayout layout = stream_layout<W>(shape);
+    launch(stream, layout.blocks(), channel_threads, normalize_kernel<T, W>, layout, f);
+  };
+  auto choose = [&]<bool by_vectors>(std::bool_constant<by_vectors>) {
+    if (shape.has_columns)
+      launch_over(Walk<Columns<T, by_vectors>>());
+    else
+      launch_over(Walk<Planes<T, channel_threads, by_vectors>>());
+  };
+  if (is_aligned(pack_bytes, x, out, weight, bias, running_mean, running_var) && shape.has_packs<T>())
+    choose(std::true_type());
+  else
+    choose(std::false_type());
 }
 
 template <typename T>
@@ -247,9 +255,16 @@ void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* me
   b.weight = nullptr;
   b.grad_weight = grad_weight;
   b.grad_bias = grad_bias;
-  const ChannelLayout layout = stream_columns<T>(rows, columns, is_aligned(pack_bytes, x, grad_out));
-  launch(stream, layout.blocks(), channel_threads, parameter_gradient_kernel<T>, layout, b,
-         SplitSums{(double*)stream.scratch}, stream.arrivals);
+  const Shape shape{rows, columns, 1, true};
+  auto launch_over = [&]<typename W>(Walk<W>) {
+    const ChannelLayout layout = stream_layout<W>(shape);
+    launch(stream, layout.blocks(), channel_threads, parameter_gradient_kernel<T, W>, layout, b,
+           SplitSums{(double*)stream.scratch}, stream.arrivals);
+  };
+  if (is_aligned(pack_bytes, x, grad_out) && shape.has_packs<T>())
+    launch_over(Walk<Columns<T, true>>());
+  else
+    launch_over(Walk<Columns<T, false>>());
 }
 
 }  // namespace

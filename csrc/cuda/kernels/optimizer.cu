@@ -16,25 +16,18 @@ struct Element {
   T param, grad, state[3];
 };
 
-// A pack of each.
-template <typename T, int states>
+// A pack of each. Which states a group keeps (bit k: state[k]) is known to the compiler: it takes stores by vectors
+// apart where they depend on a pointer.
+template <typename T, unsigned kept, int width>
 struct Elements {
-  static constexpr int width = pack_width<T>;
   Pack<T, width> param, grad, state[3];
 
-  __device__ void load(const Segment<T>& from, bool is_aligned, int64_t i, int64_t count) {
-    param = load_pack_if(is_aligned, from.param + i, count);
-    grad = load_pack_if(is_aligned, from.grad + i, count);
+  __device__ void load(const Segment<T>& from, int64_t i) {
+    param = load_pack<width>(from.param + i, width);
+    grad = load_pack<width>(from.grad + i, width);
 #pragma unroll
-    for (int k = 0; k < states; ++k)
-      if (from.state[k]) state[k] = load_pack_if(is_aligned, from.state[k] + i, count);
-  }
-
-  __device__ void store(const Segment<T>& to, bool is_aligned, int64_t i, int64_t count) const {
-    store_pack_if(is_aligned, to.param + i, param, count);
-#pragma unroll
-    for (int k = 0; k < states; ++k)
-      if (to.state[k]) store_pack_if(is_aligned, to.state[k] + i, state[k], count);
+    for (int k = 0; k < 3; ++k)
+      if (kept >> k & 1) state[k] = load_pack<width>(from.state[k] + i, width);
   }
 
   template <typename Update>
@@ -43,39 +36,38 @@ struct Elements {
     for (int j = 0; j < width; ++j) {
       Element<T> x{param.at[j], grad.at[j], {}};
 #pragma unroll
-      for (int k = 0; k < states; ++k) x.state[k] = state[k].at[j];
+      for (int k = 0; k < 3; ++k) x.state[k] = state[k].at[j];
       update(x);
       param.at[j] = x.param;
 #pragma unroll
-      for (int k = 0; k < states; ++k) state[k].at[j] = x.state[k];
+      for (int k = 0; k < 3; ++k) state[k].at[j] = x.state[k];
     }
+  }
+
+  __device__ void store(const Segment<T>& to, int64_t i) const {
+    store_pack(to.param + i, param, width);
+#pragma unroll
+    for (int k = 0; k < 3; ++k)
+      if (kept >> k & 1) store_pack(to.state[k] + i, state[k], width);
   }
 };
 
-template <typename T>
-__device__ bool has_packs(const Segment<T>& segment) {
-  uintptr_t addresses = (uintptr_t)segment.param | (uintptr_t)segment.grad;
-  for (const T* state : segment.state) addresses |= (uintptr_t)state;
-  return addresses % pack_bytes == 0;
-}
-
 // Applies rule.update_of(segment, schedule, steps), a function of Element, to all elements. Every block computes with
 // steps = t + 1; the last one to have read its counters counts on.
-template <typename Rule, typename T>
+template <int width, unsigned kept, typename Rule, typename T>
 __global__ void __launch_bounds__(segment_threads)
     step_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* schedule, Rule rule, unsigned* arrivals) {
   using Update = typename Rule::Update;
   SHARED(Update, update_of_block, [1]);
   SHARED(bool, is_last, [1]);
-  constexpr int width = pack_width<T>;
   const auto part = batch.part_of(blockIdx.x);
   const Segment<T>& segment = *part.segment;
-  const bool is_aligned = has_packs(segment);
+  const int64_t packs_end = part.packs_end(width);
 
   // The first loads are under way while one thread computes what the rule needs in double.
-  Elements<T, Rule::states> x{};
+  Elements<T, kept, width> x{};
   int64_t i = part.begin + threadIdx.x * width;
-  if (i < part.end) x.load(segment, is_aligned, i, part.end - i);
+  if (i < packs_end) x.load(segment, i);
   if (threadIdx.x == 0)
     update_of_block[0] = rule.update_of(segment, schedule, segment.counters[0] ? *segment.counters[0] + 1 : 0);
   __syncthreads();
@@ -85,11 +77,17 @@ __global__ void __launch_bounds__(segment_threads)
     arrived = atomicAdd(arrivals, 1u);
   }
   const Update update = update_of_block[0];
-  while (i < part.end) {
+  while (i < packs_end) {
     x.apply(update);
-    x.store(segment, is_aligned, i, part.end - i);
-    i += batch.step;
-    if (i < part.end) x.load(segment, is_aligned, i, part.end - i);
+    x.store(segment, i);
+    i += segment_threads * width;
+    if (i < packs_end) x.load(segment, i);
+  }
+  if (width > 1 && packs_end + threadIdx.x < part.end) {
+    Elements<T, kept, 1> single{};
+    single.load(segment, packs_end + threadIdx.x);
+    single.apply(update);
+    single.store(segment, packs_end + threadIdx.x);
   }
 
   if (threadIdx.x == 0) is_last[0] = arrived == gridDim.x - 1;
@@ -99,14 +97,28 @@ __global__ void __launch_bounds__(segment_threads)
   if ((int)threadIdx.x < batch.count) rule.count_step(batch.segments[threadIdx.x], schedule);
 }
 
-template <typename Rule, typename T>
-void step_segments(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, Rule rule) {
+// A step reads up to 80 bytes per thread at once; 8 blocks of 256 threads are as many as a multiprocessor can hold, and
+// more packs per thread save blocks, each of which has its constants to compute. Reasoned, not measured.
+constexpr int64_t group_blocks_wanted = 8 * multiprocessors;
+
+template <unsigned... sets>
+using States = std::integer_sequence<unsigned, sets...>;
+
+template <typename Rule, typename T, unsigned... sets>
+void step_segments(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, Rule rule,
+                   States<sets...>) {
   if (count == 0) return;
   static_assert(sizeof(SegmentBatch<T>) + sizeof(rule) + 32 <= 4096);
-  // 8 blocks fill a multiprocessor; more packs per thread save blocks, each of which has its constants to compute.
-  for_segment_batches(segments, count, 8 * multiprocessors, [&](const SegmentBatch<T>& batch, int blocks, bool) {
-    launch(stream, blocks, segment_threads, step_kernel<Rule, T>, batch, schedule, rule, stream.arrivals);
-  });
+  unsigned kept = 0;
+  for (int k = 0; k < 3; ++k) kept |= (segments[0].state[k] ? 1u : 0u) << k;
+  auto step = [&]<unsigned set>(std::integral_constant<unsigned, set>) {
+    for_segment_batches(segments, count, group_blocks_wanted,
+                        [&](const SegmentBatch<T>& batch, int blocks, bool, auto width) {
+                          launch(stream, blocks, segment_threads, step_kernel<width(), set, Rule, T>, batch, schedule,
+                                 rule, stream.arrivals);
+                        });
+  };
+  ((kept == sets ? step(std::integral_constant<unsigned, sets>()) : void()), ...);
 }
 
 // ---- what the rules share
@@ -161,7 +173,6 @@ struct CountsSteps {
 
 template <typename T>
 struct Sgd : CountsSteps {
-  static constexpr int states = 1;
   double dampening;
   bool nesterov, maximize;
 
@@ -192,12 +203,11 @@ struct Sgd : CountsSteps {
 template <typename T>
 void sgd_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double dampening,
               bool nesterov, bool maximize) {
-  step_segments(stream, segments, count, schedule, Sgd<T>{{}, dampening, nesterov, maximize});
+  step_segments(stream, segments, count, schedule, Sgd<T>{{}, dampening, nesterov, maximize}, States<0b0, 0b1>());
 }
 
 template <typename T>
 struct Adam : CountsSteps {
-  static constexpr int states = 3;
   double beta2, eps;
   bool decoupled, maximize;
 
@@ -230,12 +240,11 @@ struct Adam : CountsSteps {
 template <typename T>
 void adam_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double beta2,
                double eps, bool decoupled, bool maximize) {
-  step_segments(stream, segments, count, schedule, Adam<T>{{}, beta2, eps, decoupled, maximize});
+  step_segments(stream, segments, count, schedule, Adam<T>{{}, beta2, eps, decoupled, maximize}, States<0b11, 0b111>());
 }
 
 template <typename T>
 struct Adagrad : CountsSteps {
-  static constexpr int states = 1;
   double lr_decay, eps;
   bool maximize;
 
@@ -256,12 +265,11 @@ struct Adagrad : CountsSteps {
 template <typename T>
 void adagrad_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double lr_decay,
                   double eps, bool maximize) {
-  step_segments(stream, segments, count, schedule, Adagrad<T>{{}, lr_decay, eps, maximize});
+  step_segments(stream, segments, count, schedule, Adagrad<T>{{}, lr_decay, eps, maximize}, States<0b1>());
 }
 
 template <typename T>
 struct Rmsprop : CountsSteps {
-  static constexpr int states = 3;
   double alpha, eps;
   bool maximize;
 
@@ -297,12 +305,12 @@ struct Rmsprop : CountsSteps {
 template <typename T>
 void rmsprop_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double alpha,
                   double eps, bool maximize) {
-  step_segments(stream, segments, count, schedule, Rmsprop<T>{{}, alpha, eps, maximize});
+  step_segments(stream, segments, count, schedule, Rmsprop<T>{{}, alpha, eps, maximize},
+                States<0b1, 0b11, 0b101, 0b111>());
 }
 
 template <typename T>
 struct Adadelta : CountsSteps {
-  static constexpr int states = 2;
   double rho, eps;
   bool maximize;
 
@@ -326,12 +334,11 @@ struct Adadelta : CountsSteps {
 template <typename T>
 void adadelta_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double rho,
                    double eps, bool maximize) {
-  step_segments(stream, segments, count, schedule, Adadelta<T>{{}, rho, eps, maximize});
+  step_segments(stream, segments, count, schedule, Adadelta<T>{{}, rho, eps, maximize}, States<0b11>());
 }
 
 template <typename T>
 struct Adamax : CountsSteps {
-  static constexpr int states = 2;
   double beta2, eps;
   bool maximize;
 
@@ -356,12 +363,11 @@ struct Adamax : CountsSteps {
 template <typename T>
 void adamax_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double beta2,
                  double eps, bool maximize) {
-  step_segments(stream, segments, count, schedule, Adamax<T>{{}, beta2, eps, maximize});
+  step_segments(stream, segments, count, schedule, Adamax<T>{{}, beta2, eps, maximize}, States<0b11>());
 }
 
 template <typename T>
 struct Nadam {
-  static constexpr int states = 2;
   double beta2, eps, momentum_decay;
   bool decoupled, maximize;
 
@@ -399,12 +405,12 @@ struct Nadam {
 template <typename T>
 void nadam_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double beta2,
                 double eps, double momentum_decay, bool decoupled, bool maximize) {
-  step_segments(stream, segments, count, schedule, Nadam<T>{beta2, eps, momentum_decay, decoupled, maximize});
+  step_segments(stream, segments, count, schedule, Nadam<T>{beta2, eps, momentum_decay, decoupled, maximize},
+                States<0b11>());
 }
 
 template <typename T>
 struct Radam : CountsSteps {
-  static constexpr int states = 2;
   double beta2, eps;
   bool decoupled, maximize;
 
@@ -439,30 +445,25 @@ struct Radam : CountsSteps {
 template <typename T>
 void radam_step(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double beta2,
                 double eps, bool decoupled, bool maximize) {
-  step_segments(stream, segments, count, schedule, Radam<T>{{}, beta2, eps, decoupled, maximize});
+  step_segments(stream, segments, count, schedule, Radam<T>{{}, beta2, eps, decoupled, maximize}, States<0b11>());
 }
 
 // ---- clipping
 
 // out[0] (+)= sum of grad^2: a sum per block in sums, added up by the last one.
-template <typename T>
+template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     squared_norm_kernel(const __grid_constant__ SegmentBatch<T> batch, double* sums, double* out, bool accumulate,
                         unsigned* arrivals) {
-  constexpr int width = pack_width<T>;
   const auto part = batch.part_of(blockIdx.x);
-  const T* grad = part.segment->grad;
-  const bool is_aligned = (uintptr_t)grad % pack_bytes == 0;
-  double sums_of_thread[width] = {};
-#pragma unroll 4
-  for (int64_t i = part.begin + threadIdx.x * width; i < part.end; i += batch.step) {
-    const auto pack = load_pack_if(is_aligned, grad + i, part.end - i);
+  double lanes[width] = {}, sum = 0;
+  for_packs<width>(part, [&]<int count>(std::integral_constant<int, count>, int64_t i) {
+    const auto pack = load_pack<count>(part.segment->grad + i, count);
 #pragma unroll
-    for (int j = 0; j < width; ++j) sums_of_thread[j] += (double)pack.at[j] * (double)pack.at[j];
-  }
-  double sum = 0;
+    for (int j = 0; j < count; ++j) lanes[j] += (double)pack.at[j] * (double)pack.at[j];
+  });
 #pragma unroll
-  for (int j = 0; j < width; ++j) sum += sums_of_thread[j];
+  for (int j = 0; j < width; ++j) sum += lanes[j];
   sum = block_reduce<segment_threads>(sum, Sum());
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
   if (!arrives_last(arrivals, gridDim.x)) return;
@@ -474,43 +475,39 @@ __global__ void __launch_bounds__(segment_threads)
 
 template <typename T>
 void squared_norm(Stream stream, const Segment<T>* segments, int64_t count, double* out) {
-  // 8 blocks fill a multiprocessor, and the last block has 5 sums per thread to add.
-  constexpr int64_t all_blocks = 8 * multiprocessors;
-  static_assert((all_blocks + max_segments) * sizeof(double) <= scratch_bytes);
-  for_segment_batches(segments, count, all_blocks, [&](const SegmentBatch<T>& batch, int blocks, bool is_first) {
-    launch(stream, blocks, segment_threads, squared_norm_kernel<T>, batch, (double*)stream.scratch, out, !is_first,
-           stream.arrivals);
-  });
+  static_assert((group_blocks_wanted + max_segments) * sizeof(double) <= scratch_bytes);
+  for_segment_batches(segments, count, group_blocks_wanted,
+                      [&](const SegmentBatch<T>& batch, int blocks, bool is_first, auto width) {
+                        launch(stream, blocks, segment_threads, squared_norm_kernel<width(), T>, batch,
+                               (double*)stream.scratch, out, !is_first, stream.arrivals);
+                      });
 }
 
 // grad *= min(1, max_norm / (sqrt(squared_norm[0]) + 1e-6))
-template <typename T>
+template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     scale_gradients_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* squared_norm, double max_norm) {
-  constexpr int width = pack_width<T>;
   SHARED(double, scale, [1]);
   if (threadIdx.x == 0) scale[0] = max_norm / (sqrt(squared_norm[0]) + 1e-6);
   __syncthreads();
   if (scale[0] >= 1) return;  // goes on where the norm is nan
   const T factor = T(scale[0]);
   const auto part = batch.part_of(blockIdx.x);
-  T* grad = part.segment->grad;
-  const bool is_aligned = (uintptr_t)grad % pack_bytes == 0;
-#pragma unroll 4
-  for (int64_t i = part.begin + threadIdx.x * width; i < part.end; i += batch.step) {
-    auto pack = load_pack_if(is_aligned, grad + i, part.end - i);
+  for_packs<width>(part, [&]<int count>(std::integral_constant<int, count>, int64_t i) {
+    auto pack = load_pack<count>(part.segment->grad + i, count);
 #pragma unroll
-    for (int j = 0; j < width; ++j) pack.at[j] *= factor;
-    store_pack_if(is_aligned, grad + i, pack, part.end - i);
-  }
+    for (int j = 0; j < count; ++j) pack.at[j] *= factor;
+    store_pack(part.segment->grad + i, pack, count);
+  });
 }
 
 template <typename T>
 void scale_gradients(Stream stream, const Segment<T>* segments, int64_t count, const double* squared_norm,
                      double max_norm) {
-  for_segment_batches(segments, count, 8 * multiprocessors, [&](const SegmentBatch<T>& batch, int blocks, bool) {
-    launch(stream, blocks, segment_threads, scale_gradients_kernel<T>, batch, squared_norm, max_norm);
-  });
+  for_segment_batches(
+      segments, count, group_blocks_wanted, [&](const SegmentBatch<T>& batch, int blocks, bool, auto width) {
+        launch(stream, blocks, segment_threads, scale_gradients_kernel<width(), T>, batch, squared_norm, max_norm);
+      });
 }
 
 }  // namespace

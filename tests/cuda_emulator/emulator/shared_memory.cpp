@@ -19,19 +19,22 @@ void fill(unsigned char* data, unsigned char byte, size_t bytes) {
   for (size_t i = 0; i < bytes; ++i) const_cast<volatile unsigned char*>(data)[i] = byte;
 }
 
-void* map(void* where) {
+void* map(void* where, size_t bytes) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (where ? MAP_FIXED : 0);
-  void* memory = mmap(where, memory_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+  void* memory = mmap(where, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   return memory;
 }
 
 }  // namespace
 
-SharedMemory::SharedMemory() : memory_(static_cast<unsigned char*>(map(nullptr))) { forbid(memory_, memory_bytes); }
+SharedMemory::SharedMemory() : memory_(static_cast<unsigned char*>(map(nullptr, memory_bytes))) {
+  forbid(memory_, memory_bytes);
+}
 
 void SharedMemory::clear() {
-  if (has_race_check()) map(memory_);  // fresh pages: the threads of the block before never touched them
+  // Fresh pages: the threads of the block before never touched them.
+  if (has_race_check() && end_ > 0) map(memory_, end_ + fence_bytes);
   forbid(memory_, end_);
   arrays_.clear();
   end_ = used_bytes_ = 0;
