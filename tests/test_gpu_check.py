@@ -250,6 +250,20 @@ def test_time_is_counted_by_calls_and_by_the_work_of_a_call() -> None:
     assert figures["timings"]["minidl"]["median"] == pytest.approx(seconds / 10 / 20)
 
 
+def test_another_library_that_fails_while_it_is_timed_is_left_out_and_named() -> None:
+    def fail_later(called: list[int] = []) -> None:  # noqa: B006
+        called.append(1)
+        if len(called) > 4:
+            raise RuntimeError("out of memory")
+
+    others = make_contender("torch", (1, 2), calls=[fail_later])
+    figures = contest([make_contender("minidl", (1, 2))], clock_of(1e-3), ONCE, {"torch": lambda: others})
+    assert list(figures["timings"]) == ["minidl"]
+    assert figures["notes"] == ["torch failed while it was timed"]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        contest([others], clock_of(1e-3), ONCE)
+
+
 def test_what_another_contender_has_written_is_nobody_elses_result() -> None:
     out = np.zeros(2, np.float32)
 

@@ -62,16 +62,25 @@ NOBODY: Others = {}
 
 
 class Turns:
-    """A contender as `timing.take_turns` asks it for samples."""
+    """A contender as `timing.take_turns` asks it for samples. A guest's error only ends its own turns."""
 
-    def __init__(self, contender: Contender, clock: Clock) -> None:
+    def __init__(self, contender: Contender, clock: Clock, is_guest: bool = False) -> None:
         self.contender = contender
+        self.is_guest = is_guest
         self.clock = clock
         self.calls = 0
         self.next = 0
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one piece of work, sample by sample."""
+        try:
+            return self._sample(request["seconds"])
+        except Exception as error:  # other libraries raise errors of many kinds
+            if not self.is_guest:
+                raise
+            return {"error": str(error)}
+
+    def _sample(self, wanted_seconds: float) -> dict[str, Any]:
         if self.calls == 0:
             for _ in self.contender.calls:
                 self._run(1)
@@ -79,7 +88,7 @@ class Turns:
         self._run(1)
         samples: list[float] = []
         begin = time.perf_counter()
-        while len(samples) < 3 or time.perf_counter() - begin < request["seconds"]:
+        while len(samples) < 3 or time.perf_counter() - begin < wanted_seconds:
             seconds = self.clock(lambda: self._run(self.calls))
             samples.append(seconds / self.calls / self.contender.work_per_call)
         return {"samples": samples, "wall": time.perf_counter() - begin, "cpu": 0.0}
@@ -114,6 +123,7 @@ def contest(contenders: Sequence[Contender], clock: Clock, plan: Plan, others: O
         if complaint:
             notes.append(complaint)
         else:
-            ready[contender.name] = Turns(contender, clock)
+            ready[contender.name] = Turns(contender, clock, is_guest=True)
     timings = take_turns(ready, plan)
+    notes += [f"{name} failed while it was timed" for name in ready if name not in timings]
     return {"timings": {name: asdict(timing) for name, timing in timings.items()}, "notes": notes}
