@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 import gpu_check
 import minidl
-from gpu import accuracy, correctness, display, environment, gemm, memory, sanitizer, steps, targets
+from gpu import accuracy, correctness, display, environment, gemm, machine, memory, sanitizer, steps, targets
 from gpu.contest import Contender, contest
 from gpu.log import Log
 from gpu.run import GRACE_SECONDS, run_process, run_sections
@@ -364,6 +365,11 @@ def test_the_table_has_a_line_for_every_target() -> None:
     assert "<= 30 (then 20) us" in lines[1]
 
 
+def test_durations_are_printed_as_documented() -> None:
+    assert doctest.testmod(display).attempted == 1
+    assert doctest.testmod(display).failed == 0
+
+
 # ---- what the machine lacks
 
 
@@ -389,7 +395,7 @@ def test_rows_of_another_commit_are_not_resumed(monkeypatch, capsys, log: Log) -
     monkeypatch.setattr(gpu_check, "why_no_gpu", lambda: "")
     monkeypatch.setattr(gpu_check, "gpu_name", lambda: "H200")
     monkeypatch.setattr(gpu_check, "commit", lambda: "new")
-    log.add(environment.MACHINE, {"gpu": "H200", "commit": "old"})
+    log.add(machine.MACHINE, {"gpu": "H200", "commit": "old"})
     assert gpu_check.main(["--resume", "--log", str(log.path)]) == 1
     assert "rows of commit old, not new" in capsys.readouterr().err
 
@@ -398,7 +404,7 @@ def test_a_run_prints_its_targets_and_writes_a_record(monkeypatch, capsys, tmp_p
     monkeypatch.setattr(gpu_check, "why_no_gpu", lambda: "")
 
     def start(section: Section, seconds: float, arguments: list[str]) -> int:
-        Log(tmp_path / "log").add(environment.MACHINE, {"gpu": "H200", "date": "2026-11-24 12:00 UTC"})
+        Log(tmp_path / "log").add(machine.MACHINE, {"gpu": "H200", "date": "2026-11-24 12:00 UTC"})
         Log(tmp_path / "log").add(targets.SMALL, {**timings(minidl_captured=25e-6), "notes": []})
         return 0
 
@@ -473,7 +479,7 @@ def test_a_sections_process_measures_its_rows(context: Context, monkeypatch: pyt
     rows = Log(context.log.path).rows
     assert set(rows) == set(names_of(SECTIONS["environment"]))
     assert not any("failure" in row for row in rows.values())
-    assert {"cpu", "date", "gpu", "capability", "driver_version", "commit", "toolkit"} <= set(rows[environment.MACHINE])
+    assert {"cpu", "date", "gpu", "capability", "driver_version", "commit", "toolkit"} <= set(rows[machine.MACHINE])
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in printed] == [name for name in rows if name != environment.COPY_RATE]
 
