@@ -42,9 +42,7 @@ __device__ inline void wait_for_copies() {
 
 // The nearest number of 10 bits of mantissa, ties away from zero, below which the TF32 multiplication looks at nothing.
 // As a sum into a new register: cvt.rna changes its operand in place, and ptxas then copies it for each instruction.
-__device__ inline uint32_t round_to_tf32(float x) {
-  return __float_as_uint(x) + (fabsf(x) < INFINITY ? 0x1000u : 0u);
-}
+__device__ inline uint32_t round_to_tf32(float x) { return __float_as_uint(x) + (fabsf(x) < INFINITY ? 0x1000u : 0u); }
 
 // The nearest bfloat16 of each, ties to even; `low` in the lower half.
 __device__ inline uint32_t round_to_bfloat16_pair(float low, float high) {
