@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from gpu import display, targets
-from gpu.environment import MACHINE, ROOT, commit, gpu_name, why_no_gpu
 from gpu.log import Figures, Log
+from gpu.machine import MACHINE, ROOT, commit, gpu_name, why_no_gpu
 from gpu.run import ERROR_STATUS, GRACE_SECONDS, has_failed, run_process, run_sections
 from gpu.sections import SECTIONS
 from gpu.session import Budget, Context, Options, Section, run_cases

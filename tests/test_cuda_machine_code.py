@@ -22,13 +22,14 @@ STEMS = sorted(path.stem for path in (ROOT / "csrc" / "cuda" / "kernels").glob("
 MAX_REGISTERS = 128
 REGISTERS = {
     ("loss", "cross_entropy_kernel"): 168,  # a row of logits stays in registers
-    ("matmul", "multiply_kernel"): 255,  # a tile of the product stays in registers
+    ("matmul", "multiply_kernel"): 255,  # the large tile: 128 threads with 128 sums each
     ("normalization", "backward_resident_kernel"): 168,  # a thread's part of a channel stays in registers
     ("normalization", "forward_resident_kernel"): 168,
     ("softmax", "row_kernel"): 200,  # a row stays in registers
 }
 # Bytes of local memory a thread, which is as slow as global memory; everywhere else none.
 LOCAL_BYTES = {
+    ("matmul", "multiply_kernel"): 80,  # the large tile on sm_75, where copies pass through registers, and on sm_120
     ("optimizer", "step_kernel"): 8,  # of pow() in double, once a thread, for a step's corrections
 }
 

@@ -67,11 +67,11 @@ def test_products_of_every_plan(
     a, b = make(m, k, dtype=dtype, seed=1), make(k, n, dtype=dtype, seed=2)
     expected, scale = product(a, b)
     for transpose_a, transpose_b in LAYOUTS:
-        out = np.full((m, n), np.nan, dtype)
+        out: Array = np.full((m, n), np.nan, dtype)
         left, right = aligned(a.T if transpose_a else a, offsets[0]), aligned(b.T if transpose_b else b, offsets[1])
         backend.kernels.matmul(left, right, out, transpose_a, transpose_b)
         assert_close(out, expected, 4 + k**0.5, f"transposed {transpose_a} {transpose_b}", scale)
-        again = np.full((m, n), np.nan, dtype)
+        again: Array = np.full((m, n), np.nan, dtype)
         backend.kernels.matmul(left, right, again, transpose_a, transpose_b)
         assert_bitwise_equal(again, out, "the second run")
 
@@ -102,11 +102,11 @@ def test_a_layers_kernels_agree_with_the_cpus(
     weight /= max(1, in_features) ** 0.5
     for activation in range(4):
         for given in (bias, None):
-            outs = [np.full((rows, out_features), np.nan, dtype) for _ in range(2)]
+            outs: list[Array] = [np.full((rows, out_features), np.nan, dtype) for _ in range(2)]
             for kernels, out in zip((backend.kernels, _cpu), outs, strict=True):
                 kernels.linear_forward(x, weight, given, out, activation)
             assert_close(outs[0], outs[1], 4 + in_features**0.5, f"forward {activation}", np.ones_like(outs[0]) * 8)
-        grads = [np.full((rows, in_features), np.nan, dtype) for _ in range(2)]
+        grads: list[Array] = [np.full((rows, in_features), np.nan, dtype) for _ in range(2)]
         for kernels, grad_x in zip((backend.kernels, _cpu), grads, strict=True):
             kernels.linear_backward_input(grad_out, weight, grad_x, x, activation)
         scale = (np.abs(grad_out) @ np.abs(weight)) * (1 + x * x)
@@ -150,7 +150,8 @@ def rounded(x: Array, mantissa_bits: int, ties_to_even: bool) -> Array:
     half = np.uint64(1 << (dropped - 1))
     if ties_to_even:
         half = half - np.uint64(1) + (bits >> np.uint64(dropped) & np.uint64(1))
-    return ((bits + half) >> np.uint64(dropped) << np.uint64(dropped)).astype(np.uint32).view(np.float32)
+    nearest: Array = (bits + half) >> np.uint64(dropped) << np.uint64(dropped)
+    return nearest.astype(np.uint32).view(np.float32)
 
 
 @on_cuda

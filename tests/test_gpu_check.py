@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 import gpu_check
-from gpu import accuracy, correctness, display, environment, gemm, memory, sanitizer, steps, targets
+import minidl
+from gpu import accuracy, correctness, display, environment, gemm, machine, memory, sanitizer, steps, targets
 from gpu.contest import Contender, contest
 from gpu.log import Log
 from gpu.run import GRACE_SECONDS, run_process, run_sections
@@ -225,7 +227,8 @@ def test_gaps_and_other_shapes_are_wrong(result: Any) -> None:
 
 
 def test_another_librarys_wrong_result_is_left_out_and_named() -> None:
-    figures = contest([make_contender("minidl", (1, 2)), make_contender("torch", (1, 3))], clock_of(1e-3), ONCE)
+    others = {"torch": lambda: make_contender("torch", (1, 3))}
+    figures = contest([make_contender("minidl", (1, 2))], clock_of(1e-3), ONCE, others)
     assert list(figures["timings"]) == ["minidl"]
     assert "torch is wrong" in figures["notes"][0]
 
@@ -235,7 +238,7 @@ def test_another_librarys_error_is_left_out_and_named() -> None:
         raise NotImplementedError("no such kernel")
 
     others = make_contender("torch", (1, 2), calls=[refuse])
-    figures = contest([make_contender("minidl", (1, 2)), others], clock_of(1e-3), ONCE)
+    figures = contest([make_contender("minidl", (1, 2))], clock_of(1e-3), ONCE, {"torch": lambda: others})
     assert list(figures["timings"]) == ["minidl"]
     assert "no such kernel" in figures["notes"][0]
     with pytest.raises(NotImplementedError):
@@ -246,6 +249,33 @@ def test_time_is_counted_by_calls_and_by_the_work_of_a_call() -> None:
     seconds = 1e-4  # whatever is timed, so ten calls a sample
     figures = contest([make_contender("minidl", (1, 2), work=20)], clock_of(seconds), ONCE)
     assert figures["timings"]["minidl"]["median"] == pytest.approx(seconds / 10 / 20)
+
+
+def test_another_library_that_fails_while_it_is_timed_is_left_out_and_named() -> None:
+    def fail_later(called: list[int] = []) -> None:  # noqa: B006
+        called.append(1)
+        if len(called) > 4:
+            raise RuntimeError("out of memory")
+
+    others = make_contender("torch", (1, 2), calls=[fail_later])
+    figures = contest([make_contender("minidl", (1, 2))], clock_of(1e-3), ONCE, {"torch": lambda: others})
+    assert list(figures["timings"]) == ["minidl"]
+    assert figures["notes"] == ["torch failed while it was timed"]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        contest([others], clock_of(1e-3), ONCE)
+
+
+def test_what_another_contender_has_written_is_nobody_elses_result() -> None:
+    out = np.zeros(2, np.float32)
+
+    def contender(name: str, call: Any) -> Contender:
+        poison = lambda: out.fill(np.nan)  # noqa: E731
+        return Contender(name, [call], lambda: out, np.array([1.0, 2.0]), 4, poison=poison)
+
+    right, idle = contender("right", lambda: np.copyto(out, [1, 2])), contender("idle", lambda: None)
+    figures = contest([right], clock_of(1e-3), ONCE, {"idle": lambda: idle})
+    assert list(figures["timings"]) == ["right"]
+    assert "idle is wrong" in figures["notes"][0]
 
 
 def test_calls_with_other_memory_take_turns() -> None:
@@ -335,6 +365,11 @@ def test_the_table_has_a_line_for_every_target() -> None:
     assert "<= 30 (then 20) us" in lines[1]
 
 
+def test_durations_are_printed_as_documented() -> None:
+    assert doctest.testmod(display).attempted == 1
+    assert doctest.testmod(display).failed == 0
+
+
 # ---- what the machine lacks
 
 
@@ -360,7 +395,7 @@ def test_rows_of_another_commit_are_not_resumed(monkeypatch, capsys, log: Log) -
     monkeypatch.setattr(gpu_check, "why_no_gpu", lambda: "")
     monkeypatch.setattr(gpu_check, "gpu_name", lambda: "H200")
     monkeypatch.setattr(gpu_check, "commit", lambda: "new")
-    log.add(environment.MACHINE, {"gpu": "H200", "commit": "old"})
+    log.add(machine.MACHINE, {"gpu": "H200", "commit": "old"})
     assert gpu_check.main(["--resume", "--log", str(log.path)]) == 1
     assert "rows of commit old, not new" in capsys.readouterr().err
 
@@ -369,7 +404,7 @@ def test_a_run_prints_its_targets_and_writes_a_record(monkeypatch, capsys, tmp_p
     monkeypatch.setattr(gpu_check, "why_no_gpu", lambda: "")
 
     def start(section: Section, seconds: float, arguments: list[str]) -> int:
-        Log(tmp_path / "log").add(environment.MACHINE, {"gpu": "H200", "date": "2026-11-24 12:00 UTC"})
+        Log(tmp_path / "log").add(machine.MACHINE, {"gpu": "H200", "date": "2026-11-24 12:00 UTC"})
         Log(tmp_path / "log").add(targets.SMALL, {**timings(minidl_captured=25e-6), "notes": []})
         return 0
 
@@ -425,6 +460,7 @@ def test_a_test_suite_that_does_not_end_is_a_failure(tmp_path: Path) -> None:
 def context(cuda: Backend, log: Log, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(gemm, "CALLS_PER_GRAPH", 2)
     monkeypatch.setattr(environment, "GRAPH_NODES", 5)
+    monkeypatch.setattr(correctness, "POISONED_BYTES", 1 << 12)
     return make_context(log, gpu=HostGpu(cuda))
 
 
@@ -432,6 +468,20 @@ def require_times(figures: Any, name: str = "minidl") -> None:
     assert "failure" not in figures, figures
     assert figures["timings"][name]["median"] > 0
     assert display.describe("row", figures)
+
+
+def test_a_sections_process_measures_its_rows(context: Context, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("gpu.device.Gpu", lambda: context.gpu)
+    monkeypatch.setattr("gpu.device.torch_with_gpu", lambda: None)
+    context.log.add(environment.COPY_RATE, FIGURES)
+    arguments = ["--sections", "GEMM", "--log", str(context.log.path), "--sections", "environment", "--within", "60"]
+    assert gpu_check.main(arguments) == 0
+    rows = Log(context.log.path).rows
+    assert set(rows) == set(names_of(SECTIONS["environment"]))
+    assert not any("failure" in row for row in rows.values())
+    assert {"cpu", "date", "gpu", "capability", "driver_version", "commit", "toolkit"} <= set(rows[machine.MACHINE])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in printed] == [name for name in rows if name != environment.COPY_RATE]
 
 
 def test_roofs_are_measured(context: Context) -> None:
@@ -451,9 +501,14 @@ def test_products_are_measured(context: Context) -> None:
         require_times(figures, "minidl, unfused")
 
 
-def test_a_product_without_tf32_is_left_out(context: Context) -> None:
-    if not gemm.has_tf32(context.gpu):
-        assert "skipped" in gemm.square(context, 33, allows_tf32=True)
+def test_a_product_in_tf32_is_measured_where_there_is_one(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "TF32_SIZE", 64)
+    figures = gemm.square(context, 64, allows_tf32=True)
+    if gemm.has_tf32(context.gpu):
+        require_times(figures)
+    else:
+        assert "changes nothing" in figures["skipped"]
+    assert minidl.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("name", WORKS)

@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 POISONED_BYTES = 1 << 30
 
 
-def poison(gpu: Any, size: int = POISONED_BYTES) -> None:
+def poison(gpu: Any) -> None:
     """Leaves nan in memory that the pool will hand out next: what a kernel does not write shows."""
-    gpu.kernels.fill(gpu.backend.empty((size // 4,), np.float32), float("nan"))
+    gpu.kernels.fill(gpu.backend.empty((POISONED_BYTES // 4,), np.dtype(np.float32)), float("nan"))
 
 
 def self_test(context: Context, family: str, kernels: Any = None) -> Figures:
@@ -45,7 +45,7 @@ def at_size(context: Context, family: str, size: str, kernels: Any = None) -> Fi
     """The same checks at the shapes of the benchmarks, which reach the variants for large arrays."""
     kernels = kernels or CopyingKernels(context.gpu.kernels)
     poison(context.gpu)
-    results = []
+    results: list[tuple[str, float, str]] = []
     for row in FAMILIES[family]:
         for shape in row.shapes[size]:
             if context.seconds_left() <= 0:

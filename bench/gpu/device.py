@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Callable
 from types import ModuleType
@@ -22,6 +23,7 @@ class Gpu:
         self.backend = backends.load("cuda")
         self.kernels = self.backend.kernels
         self.cupy = importlib.import_module("cupy")
+        self.streams: list[Any] = []
 
     def seconds(self, work: Work) -> float:
         """Seconds between an event before and an event after all that `work` queues."""
@@ -46,8 +48,13 @@ class Gpu:
             stream.begin_capture()
             work()
             graph = stream.end_capture()
-        # The stream has minidl's scratch memory, so it lives as long as the graph.
-        return lambda kept=stream: graph.launch()
+
+        def launch() -> None:
+            graph.launch(self.cupy.cuda.Stream.null)
+
+        # minidl keeps scratch memory for the stream: another one must not get its handle while the graph is in use.
+        self.streams.append(stream)
+        return launch
 
     def recorded_by_torch(self, torch: ModuleType, work: Work) -> Work:
         """The same by PyTorch, for work of its own, which is run three times before as its manual asks."""
@@ -85,13 +92,13 @@ class Gpu:
         """The driver's own copy, which the memory-bound kernels are compared with."""
         target.data.copy_from_device_async(source.data, source.nbytes, self.cupy.cuda.get_current_stream())
 
-    def free_bytes(self) -> int:
-        self.release_memory()
-        return int(self.kernels.memory_bytes()[0])
-
-    def release_memory(self) -> None:
-        """What freed arrays have left behind in CuPy's pool."""
+    def free_bytes(self, torch: ModuleType | None) -> int:
+        """Bytes of memory left, once CuPy and PyTorch have returned what they keep for arrays to come."""
+        gc.collect()  # PyTorch's optimizers refer to themselves
+        if torch is not None:
+            torch.cuda.empty_cache()
         self.kernels.release_pool()
+        return int(self.kernels.memory_bytes()[0])
 
 
 def torch_with_gpu() -> ModuleType | None:

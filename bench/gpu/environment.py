@@ -1,11 +1,11 @@
-"""What the figures rest on: the machine, its copy rate, what a launch and a node of a graph cost."""
+"""What other figures are measured by: the copy rate, what a launch and a node of a graph cost."""
 
 from __future__ import annotations
 
-import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
@@ -13,46 +13,15 @@ import minidl
 from gpu.contest import Contender, contest
 from gpu.device import Gpu
 from gpu.log import Figures
+from gpu.machine import MACHINE, machine
 from gpu.session import Case, Context, Options, Section
-from minidl import backends
-from minidl.bench import Timing, describe_machine
+from minidl.bench import Timing
 
-ROOT = Path(__file__).resolve().parents[2]
-MACHINE, COPY_RATE = "machine", "copy rate"
+COPY_RATE = "copy rate"
 # 1 GiB is read and 1 GiB written, twenty times what the largest L2 holds.
 COPY_ELEMENTS = 1 << 28
-QUERIES = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
+COMPARED = 4096
 GRAPH_NODES = 200
-
-
-def machine(context: Context) -> Figures:
-    """Host, GPU, versions, clocks as nvidia-smi knows them, and the commit."""
-    gpu = context.gpu
-    return {
-        **describe_machine(),
-        "gpu": gpu_name(),
-        "capability": list(minidl.cuda.get_device_capability()),
-        "gpu_bytes": minidl.cuda.mem_get_info()[1],
-        "toolkit": gpu.kernels.toolkit,
-        "cupy": gpu.cupy.__version__,
-        "torch": context.torch.__version__ if context.torch else None,
-        "commit": commit(),
-        **dict.fromkeys(QUERIES),
-        **_queries(),
-    }
-
-
-def _queries() -> dict[str, str]:
-    command = ["nvidia-smi", f"--query-gpu={','.join(QUERIES)}", "--format=csv,noheader", "--id=0"]
-    return dict(zip(QUERIES, [field.strip() for field in (_answer(command) or "").split(",")], strict=False))
-
-
-def _answer(command: list[str]) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def copy_rate(context: Context, elements: int = COPY_ELEMENTS) -> Figures:
@@ -60,14 +29,16 @@ def copy_rate(context: Context, elements: int = COPY_ELEMENTS) -> Figures:
     gpu = context.gpu
     sources = [gpu.normal(elements) for _ in range(2)]
     targets = [gpu.zeros(elements) for _ in range(2)]
-    ends = np.r_[: min(4096, elements)]
-    first = gpu.host(sources[0][: len(ends)]).astype(np.float64)
+    first = gpu.host(sources[0][:COMPARED]).astype(np.float64)
 
-    def contender(name: str, calls: list[object], wanted: object) -> Contender:
-        return Contender(name, calls, lambda: gpu.host(targets[0][: len(ends)]), wanted, 0)
+    def contender(name: str, calls: Sequence[Callable[[], object]], wanted: object) -> Contender:
+        poison = partial(gpu.kernels.fill, targets[0], float("nan"))
+        return Contender(name, calls, lambda: gpu.host(targets[0][:COMPARED]), wanted, 0, poison=poison)
 
-    copies = [lambda s=s, t=t: gpu.copy(s, t) for s, t in zip(sources, targets, strict=True)]
-    kernels = [lambda s=s, t=t: gpu.kernels.relu_forward(s, t) for s, t in zip(sources, targets, strict=True)]
+    copies, kernels = (
+        [partial(function, *arrays) for arrays in zip(sources, targets, strict=True)]
+        for function in (gpu.copy, gpu.kernels.relu_forward)
+    )
     figures = contest(
         [contender("copy", copies, first), contender("minidl", kernels, np.maximum(first, 0))],
         gpu.seconds,
@@ -134,20 +105,6 @@ def copied_bytes_per_second(context: Context) -> float | None:
     """The rate of the driver's copy, read and written bytes together; None where it was not measured."""
     row = context.log.rows.get(COPY_RATE, {})
     return row["bytes"] / row["timings"]["copy"]["median"] if "timings" in row else None
-
-
-def gpu_name() -> str:
-    return minidl.cuda.get_device_name()
-
-
-def commit() -> str | None:
-    """Of this checkout, "-dirty" behind it where files have changed since; None where git does not know."""
-    return _answer(["git", "-C", str(ROOT), "describe", "--always", "--dirty"])
-
-
-def why_no_gpu() -> str:
-    """What keeps device "cuda" from being used, empty when nothing does."""
-    return backends.why_no_cuda()
 
 
 SECTION = Section("environment", 20, cases)

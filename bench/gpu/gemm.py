@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 import minidl
 from gpu.contest import Contender, contest
+from gpu.device import Work
 from gpu.layer import Layer
 from gpu.log import Figures
 from gpu.session import Case, Context, Options, Section
@@ -26,6 +27,7 @@ PRODUCTS = {
     "TN": "grad_out^T x, column sums of grad_out",
 }
 CALLS_PER_GRAPH = 20
+TF32_SIZE = 1024
 # Against float64: float32 sums of k terms, and TF32's factors of 11 bits. Errors count relative to sum |a||b|.
 EPSILONS, TF32_EPSILONS = 32.0, 2.0**13
 NO_TF32 = 'set_float32_matmul_precision("high") changes nothing in this build'
@@ -45,8 +47,9 @@ def tf32(torch: ModuleType | None) -> Any:
             torch.set_float32_matmul_precision("highest")
 
 
-def has_tf32(gpu: Any, size: int = 256) -> bool:
-    """Whether the precision "high" changes the bits of a product."""
+def has_tf32(gpu: Any) -> bool:
+    """Whether the precision "high" changes the bits of a product that is large enough to gain by it."""
+    size = TF32_SIZE
     a, b, out = gpu.normal(size, size), gpu.normal(size, size), gpu.zeros(size, size)
     gpu.kernels.matmul(a, b, out)
     exact = gpu.host(out).copy()
@@ -65,54 +68,56 @@ def square(context: Context, size: int = SQUARE, allows_tf32: bool = False) -> F
     rows = slice(0, min(64, size))
     left, right = (gpu.host(array).astype(np.float64) for array in (a[0][rows], b[0]))
     wanted, scale = left @ right, np.abs(left) @ np.abs(right)
-    calls: dict[str, list[Callable[[], object]]] = {
-        "minidl": [partial(gpu.kernels.matmul, *arrays) for arrays in zip(a, b, outs, strict=True)]
-    }
-    if torch is not None:
-        views = [[gpu.view_in_torch(torch, array) for array in arrays] for arrays in zip(a, b, outs, strict=True)]
-        calls["PyTorch"] = [lambda x=x, y=y, out=out: torch.mm(x, y, out=out) for x, y, out in views]
-    if not allows_tf32:
-        calls["CuPy"] = [partial(gpu.cupy.matmul, x, y, out=out) for x, y, out in zip(a, b, outs, strict=True)]
     epsilons = TF32_EPSILONS if allows_tf32 else EPSILONS
-    contenders = [
-        Contender(name, own, lambda: gpu.host(outs[0][rows]), wanted, epsilons, scale) for name, own in calls.items()
-    ]
+
+    def contender(name: str, multiply: Callable[..., object], sets: Any) -> Contender:
+        calls = [partial(multiply, x, y, out=out) for x, y, out in sets]
+        poison = partial(gpu.kernels.fill, outs[0], float("nan"))
+        return Contender(name, calls, lambda: gpu.host(outs[0][rows]), wanted, epsilons, scale, poison=poison)
+
+    sets = list(zip(a, b, outs, strict=True))
+    others: dict[str, Callable[[], Contender]] = {}
+    if torch is not None:
+        views = [[gpu.view_in_torch(torch, array) for array in arrays] for arrays in sets]
+        others["PyTorch"] = partial(contender, "PyTorch", torch.mm, views)
     if not allows_tf32:
-        return {**contest(contenders, gpu.seconds, context.plan), "flops": 2.0 * size**3}
-    with tf32(torch):
-        return {**contest(contenders, gpu.seconds, context.plan), "flops": 2.0 * size**3}
+        others["CuPy"] = partial(contender, "CuPy", gpu.cupy.matmul, sets)
+    with tf32(torch) if allows_tf32 else nullcontext():
+        figures = contest([contender("minidl", gpu.kernels.matmul, sets)], gpu.seconds, context.plan, others)
+    return {**figures, "flops": 2.0 * size**3}
 
 
 def layer(context: Context, shape: tuple[int, int, int], product: str) -> Figures:
     """A layer's product in CUDA graphs of 20 calls, its arrays in L2 as they are during training."""
     gpu, torch = context.gpu, context.torch
     arrays = Layer(gpu, shape)
-    recorded = {
-        "minidl": _repeated(partial(arrays.fused, product), gpu.recorded),
-        "minidl, unfused": _repeated(partial(arrays.unfused, product), gpu.recorded),
-    }
+
+    def contender(name: str, work: Work, record: Callable[[Work], Work], is_bare: bool = False) -> Contender:
+        wanted, scale = arrays.wanted(product, is_bare)
+        calls, poison = [_repeated(work, record)], partial(arrays.poison, product, is_bare)
+        result = partial(arrays.result, product)
+        return Contender(name, calls, result, wanted, EPSILONS, scale, CALLS_PER_GRAPH, poison)
+
+    others: dict[str, Callable[[], Contender]] = {}
     if torch is not None:
         record = partial(gpu.recorded_by_torch, torch)
-        recorded["PyTorch"] = _repeated(arrays.in_torch(torch, product), record)
-        recorded["PyTorch, product alone"] = _repeated(arrays.product_in_torch(torch, product), record)
-    contenders = []
-    for name, call in recorded.items():
-        wanted, scale = arrays.wanted(product, is_bare="alone" in name)
-        result = partial(arrays.result, product)
-        contenders.append(Contender(name, [call], result, wanted, EPSILONS, scale, CALLS_PER_GRAPH))
-    return {
-        **contest(contenders, gpu.seconds, context.plan),
-        "flops": 2.0 * math.prod(shape),
-        "computes": PRODUCTS[product],
-    }
+        fused, bare = arrays.in_torch(torch, product), arrays.product_in_torch(torch, product)
+        others["PyTorch"] = partial(contender, "PyTorch", fused, record)
+        others["PyTorch, product alone"] = partial(contender, "PyTorch, product alone", bare, record, True)
+    own = [
+        contender("minidl", partial(arrays.fused, product), gpu.recorded),
+        contender("minidl, unfused", partial(arrays.unfused, product), gpu.recorded),
+    ]
+    figures = contest(own, gpu.seconds, context.plan, others)
+    return {**figures, "flops": 2.0 * math.prod(shape), "computes": PRODUCTS[product]}
 
 
-def _repeated(work: Callable[[], object], record: Callable[..., Any]) -> Callable[[], object]:
+def _repeated(work: Work, record: Callable[[Work], Work]) -> Work:
     def calls() -> None:
         for _ in range(CALLS_PER_GRAPH):
             work()
 
-    return record(calls)  # type: ignore[no-any-return]
+    return record(calls)
 
 
 def layer_name(shape: Sequence[int], product: str) -> str:

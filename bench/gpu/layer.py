@@ -73,10 +73,18 @@ class Layer:
             return lambda: torch.mm(left, right.t(), out=out)
         return lambda: torch.mm(left if product == "NN" else left.t(), right, out=out)
 
+    def written(self, product: str) -> tuple[Any, ...]:
+        """The arrays that hold the result."""
+        return {"NT": (self.out,), "NN": (self.grad_x,), "TN": (self.grad_weight, self.grad_bias)}[product]
+
+    def poison(self, product: str, is_bare: bool) -> None:
+        """Makes them nan, but for the column sums where only the product is computed."""
+        for array in self.written(product)[: 1 if is_bare else 2]:
+            self.gpu.kernels.fill(array, float("nan"))
+
     def result(self, product: str) -> Any:
-        """What the product has written, as one array of NumPy's."""
-        written = {"NT": (self.out,), "NN": (self.grad_x,), "TN": (self.grad_weight, self.grad_bias)}[product]
-        return np.concatenate([self.gpu.host(array).reshape(-1) for array in written])
+        """What was written, as one array of NumPy's."""
+        return np.concatenate([self.gpu.host(array).reshape(-1) for array in self.written(product)])
 
     def wanted(self, product: str, is_bare: bool = False) -> tuple[Any, Any]:
         """The result in float64, and for each element the sum of its terms' absolute values."""
@@ -91,4 +99,4 @@ class Layer:
             return (grad_x if is_bare else grad_x * (x > 0)).reshape(-1), (np.abs(grad) @ np.abs(weight)).reshape(-1)
         sums = [grad.T @ x, grad.sum(0)]
         scales = [np.abs(grad.T) @ np.abs(x), np.abs(grad).sum(0)]
-        return tuple(np.concatenate([part.reshape(-1) for part in parts]) for parts in (sums, scales))
+        return np.concatenate([a.reshape(-1) for a in sums]), np.concatenate([a.reshape(-1) for a in scales])

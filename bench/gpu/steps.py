@@ -37,25 +37,29 @@ def steps(context: Context, task: Task, allows_tf32: bool = False) -> Figures:
     if allows_tf32 and not has_tf32(context.gpu):
         return {"skipped": NO_TF32}
     wanted = reference_losses(task, 5 * STEPS_PER_GRAPH)
-    runs, notes = [], []
+    tolerance = TF32_TOLERANCE if allows_tf32 else TOLERANCE
+    other_tolerance = OTHER_MASKS if task.dropout else tolerance
+    others = {
+        name: lambda build=build: _contender(build(), wanted, other_tolerance)
+        for name, build in _torch_builders(context, task, is_brief=allows_tf32).items()
+    }
     with tf32(context.torch) if allows_tf32 else nullcontext():
-        runs += [(run, TOLERANCE) for run in minidl_runs(task, is_brief=allows_tf32)]
-        for build in _torch_builders(context, task, is_brief=allows_tf32):
-            try:
-                runs.append((build(), OTHER_MASKS if task.dropout else TOLERANCE))
-            except Exception as error:  # PyTorch's compiler raises errors of many kinds; the others are still measured
-                notes.append(f"PyTorch: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
-        contenders = [_contender(run, wanted, TF32_TOLERANCE if allows_tf32 else tolerance) for run, tolerance in runs]
-        figures = contest(contenders, context.gpu.seconds, context.plan)
-    return {**figures, "flops": task.flops, "notes": [*figures.get("notes", []), *notes]}
+        own = [_contender(run, wanted, tolerance) for run in minidl_runs(task, is_brief=allows_tf32)]
+        figures = contest(own, context.gpu.seconds, context.plan, others)
+    return {**figures, "flops": task.flops}
 
 
-def _torch_builders(context: Context, task: Task, is_brief: bool) -> Sequence[Callable[[], Run]]:
+def _torch_builders(context: Context, task: Task, is_brief: bool) -> dict[str, Callable[[], Run]]:
     if context.torch is None:
-        return ()
+        return {}
     theirs = TorchTask(context.gpu, context.torch, task)
-    graphs = (theirs.graph, partial(theirs.graph, STEPS_PER_GRAPH))
-    return graphs if is_brief else (theirs.eager, *graphs, theirs.compiled)
+    builders: dict[str, Callable[[], Run]] = {
+        "PyTorch graph": theirs.graph,
+        "PyTorch, longer graph": partial(theirs.graph, STEPS_PER_GRAPH),
+    }
+    if not is_brief:
+        builders |= {"PyTorch eager": theirs.eager, "PyTorch compiled": theirs.compiled}
+    return builders
 
 
 def _contender(run: Run, wanted: Sequence[float], tolerance: float) -> Contender:

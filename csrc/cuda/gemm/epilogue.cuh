@@ -46,7 +46,7 @@ struct Epilogue {
       for (T& sum : sums.values) sum = activate(p.activation, sum);
     }
     if (is_vectorized) {
-      *(Vector<T>*)(out + at) = sums;
+      store_whole(out + at, sums);
     } else {
 #pragma unroll
       for (int e = 0; e < vector_size<T>; ++e)

@@ -153,11 +153,15 @@ __global__ void __launch_bounds__(Tile::threads, 2)
     if (has_line_sums && threadIdx.x < Tile::m) *line_sum_of(split) = line_sum;
     if (!arrives_last(arrivals + tile, plan.splits)) return;
 #pragma unroll
-    for (int i = 0; i < Tile::own_vectors; ++i) sums[i] = sums_of(0)[i * Tile::threads + threadIdx.x];
-#pragma unroll 4
+    for (int i = 0; i < Tile::own_vectors; ++i)
+      sums[i] = load_from_other_blocks(sums_of(0) + i * Tile::threads + threadIdx.x);
+    // Enough loads under way in any case; more at once would not find registers.
+    constexpr int splits_at_once = Tile::own_vectors > 4 ? 1 : 4;
+#pragma unroll splits_at_once
     for (unsigned other = 1; other < plan.splits; ++other)
 #pragma unroll
-      for (int i = 0; i < Tile::own_vectors; ++i) add(sums[i], sums_of(other)[i * Tile::threads + threadIdx.x]);
+      for (int i = 0; i < Tile::own_vectors; ++i)
+        add(sums[i], load_from_other_blocks(sums_of(other) + i * Tile::threads + threadIdx.x));
     if (has_line_sums && threadIdx.x < Tile::m) {
       line_sum = *line_sum_of(0);
       for (unsigned other = 1; other < plan.splits; ++other) line_sum += *line_sum_of(other);

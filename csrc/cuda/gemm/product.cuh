@@ -3,6 +3,8 @@
 #pragma once
 #include <stdint.h>
 
+#include <type_traits>
+
 #include "kernels.h"
 #include "launch.cuh"
 
@@ -17,6 +19,19 @@ template <typename T>
 struct alignas(vector_bytes) Vector {
   T values[vector_size<T>];
 };
+
+// The instructions by name: the compiler takes a vector's assignment apart where it is one of two ways, and its load
+// where the elements are added one by one. What other blocks wrote comes from L2.
+template <typename T>
+using WideType = std::conditional_t<sizeof(T) == sizeof(float), float4, double2>;
+template <typename T>
+__device__ Vector<T> load_from_other_blocks(const Vector<T>* from) {
+  return __builtin_bit_cast(Vector<T>, __ldcg((const WideType<T>*)from));
+}
+template <typename T>
+__device__ void store_whole(T* to, const Vector<T>& vector) {
+  __stwb((WideType<T>*)to, __builtin_bit_cast(WideType<T>, vector));
+}
 
 template <typename T>
 __device__ void add(Vector<T>& sum, const Vector<T>& term) {

@@ -114,9 +114,10 @@ __global__ void weighted_rows_kernel(Product<T> p, VectorPlan plan, bool is_vect
     if (warp == 0) of_lane[place.split * warp_threads] = sum;
     if (!arrives_last(arrivals + place.group_of_all, plan.splits)) return;
     if (warp > 0) return;
-    sum = of_lane[0];
+    sum = load_from_other_blocks(of_lane);
 #pragma unroll 4
-    for (unsigned split = 1; split < plan.splits; ++split) add(sum, of_lane[split * warp_threads]);
+    for (unsigned split = 1; split < plan.splits; ++split)
+      add(sum, load_from_other_blocks(of_lane + split * warp_threads));
   }
   if (warp == 0 && columns > 0)
     Epilogue<T>(p, is_vectorized && has_vector_outputs(p), place.batch).store(0, column, sum, columns);

@@ -56,6 +56,16 @@ def training_step(torch: Any, model: Any, optimizer: Any) -> Callable[[Any, Any]
     return step
 
 
+def inference_step(torch: Any, model: Any) -> Callable[[Any, Any], Any]:
+    """(x, labels) -> logits."""
+
+    def step(x: Any, labels: Any) -> Any:
+        with torch.no_grad():
+            return model(x)
+
+    return step
+
+
 def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callable[[], Any]:
     """For minidl, captured or eager, and PyTorch."""
     torch = importlib.import_module("minidl" if library.startswith("minidl") else library)
@@ -65,14 +75,10 @@ def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callabl
     model = make_model(torch, task)
     pixels, classes = make_data(task["batch"], task["widths"][0], task["widths"][-1])
     x, labels = torch.from_numpy(pixels), torch.from_numpy(classes)
+    step = training_step(torch, model, optim.Adam(model.parameters(), lr=LEARNING_RATE))
     if task["is_inference"]:
         model.eval()
-
-        def step(x: Any, labels: Any) -> Any:
-            with torch.no_grad():
-                return model(x)
-    else:
-        step = training_step(torch, model, optim.Adam(model.parameters(), lr=LEARNING_RATE))
+        step = inference_step(torch, model)
     run = torch.capture(step) if library == "minidl captured" else step
     return lambda: run(x, labels)
 
