@@ -8,11 +8,10 @@
 #include <map>
 #include <string>
 
+#include "kernels.h"
 #include "launch.cuh"
 
 namespace MINIDL_TARGET {
-
-using minidl::Stream;
 
 inline const Stream stream{nullptr, nullptr, nullptr};
 
@@ -63,7 +62,7 @@ inline int run_case(const Cases& cases, int argument_count, char** arguments) {
   try {
     found->second();
     require_cuda(cudaDeviceSynchronize());
-  } catch (const minidl::LaunchError& error) {
+  } catch (const LaunchError& error) {
     require_cuda(error.code);
   }
   std::printf("fine\n");

@@ -237,7 +237,7 @@ void graph() {
   size_t nodes;
   require_cuda(cudaStreamCreate(&recording.handle));
   require_cuda(cudaStreamBeginCapture(recording.handle, cudaStreamCaptureModeThreadLocal));
-  minidl::clear(recording, x, 100 * sizeof(float));
+  clear(recording, x, 100 * sizeof(float));
   launch(recording, 2, 64, add_kernel, x, y, 100);
   launch(recording, 2, 64, add_kernel, x, y, 100);
   require_cuda(cudaStreamEndCapture(recording.handle, &recorded));
@@ -281,7 +281,7 @@ void refused_launch() {
   try {
     launch(stream, 1, 2000, add_kernel, x, y, 4);
     require(false, "2000 threads a block are refused");
-  } catch (const minidl::LaunchError& error) {
+  } catch (const LaunchError& error) {
     require(error.code == cudaErrorInvalidConfiguration, "the configuration is refused");
   }
   launch(stream, 0, 64, add_kernel, x, y, 4);

@@ -285,7 +285,7 @@ const Cases cases = {
        float* x = numbers(64);
        try {
          launch(stream, 1, 64, divergent_barriers, x);
-       } catch (const minidl::LaunchError&) {
+       } catch (const LaunchError&) {
        }
        launch(stream, 1, 1, nothing, x);
      }},
