@@ -304,5 +304,5 @@ def test_what_is_missing_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch
     assert "finds no GPU" in refusal()
     module.reason = ""
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
-    assert "pip install cupy-cuda13x" in refusal()
+    assert "pip install 'cupy-cuda13x[ctk]'" in refusal()
     assert not minidl.cuda.is_available()

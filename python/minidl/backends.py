@@ -159,7 +159,7 @@ def why_no_cuda() -> str:
         return "this build of minidl has no CUDA module; build it where the CUDA toolkit (nvcc) is installed"
     reason = str(module.why_unusable())
     if not reason and importlib.util.find_spec("cupy") is None:
-        return "CuPy, which holds the arrays on the GPU, is not installed: pip install cupy-cuda13x"
+        return "CuPy, which holds the arrays on the GPU, is not installed: pip install 'cupy-cuda13x[ctk]'"
     return reason
 
 

@@ -16,10 +16,10 @@ from minidl.data.images import DATASET_NAMES, SOURCES, find_files
 # Package -> what it is for.
 OPTIONAL_PACKAGES = {
     "matplotlib": "learning-curve pictures",
-    "cupy": "arrays on NVIDIA GPUs; this version has no kernels for them",
+    "cupy": "arrays on NVIDIA GPUs",
     "sklearn": "other learners to compare with",
 }
-DISTRIBUTIONS = {"cupy": "cupy-cuda13x", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"cupy": "cupy-cuda13x[ctk]", "sklearn": "scikit-learn"}
 SWITCHES = ("MINIDL_CPU_ISA", "MINIDL_NUM_THREADS", "MINIDL_DATA_DIR")
 
 
