@@ -70,7 +70,7 @@ def _describe_bfloat16() -> str:
 
 def _version(package: str) -> str:
     try:
-        return importlib.metadata.version(DISTRIBUTIONS.get(package, package))
+        return importlib.metadata.version(DISTRIBUTIONS.get(package, package).partition("[")[0])
     except importlib.metadata.PackageNotFoundError:
         return "installed"
 
