@@ -21,16 +21,19 @@ STEMS = sorted(path.stem for path in (ROOT / "csrc" / "cuda" / "kernels").glob("
 # A block of 256 threads with 128 registers each leaves room for a second one; more must have a reason.
 MAX_REGISTERS = 128
 REGISTERS = {
-    ("loss", "cross_entropy_kernel"): 168,  # a row of logits stays in registers
+    ("accuracy", "count_correct_kernel"): 176,  # a row of logits in double stays in registers
+    ("loss", "cross_entropy_kernel"): 224,  # likewise
     ("matmul", "multiply_kernel"): 255,  # the large tile: 128 threads with 128 sums each
-    ("normalization", "backward_resident_kernel"): 168,  # a thread's part of a channel stays in registers
-    ("normalization", "forward_resident_kernel"): 168,
-    ("softmax", "row_kernel"): 200,  # a row stays in registers
+    ("normalization", "backward_resident_kernel"): 176,  # a thread's part of a channel stays in registers
+    ("normalization", "forward_resident_kernel"): 200,
+    ("softmax", "row_kernel"): 212,  # a row in double stays in registers
 }
 # Bytes of local memory a thread, which is as slow as global memory; everywhere else none.
 LOCAL_BYTES = {
-    ("matmul", "multiply_kernel"): 80,  # the large tile on sm_75, where copies pass through registers, and on sm_120
-    ("optimizer", "step_kernel"): 8,  # of pow() in double, once a thread, for a step's corrections
+    ("matmul", "multiply_kernel"): 16,  # the large tile, once a block and not in its loop
+    ("normalization", "parameter_gradient_kernel"): 8,  # the instance for unaligned arrays on sm_100
+    ("optimizer", "step_kernel"): 16,  # instances for unaligned arrays, and pow() in double once a thread
+    ("reduction", "reduce_long_rows_kernel"): 8,  # the instance for unaligned rows on sm_80
 }
 
 # Bound by memory: at least one instance, the one for aligned arrays, must move 16 bytes an access.
