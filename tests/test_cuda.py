@@ -1,14 +1,19 @@
 """Device "cuda" as programs meet it: moving, computing, training and capturing there, with the CPU's numbers."""
 
 import copy
+import json
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import minidl
 from minidl import backends, nn, optim
 from minidl.backends import Backend
+from minidl.cli import app
 from minidl.data import DataLoader, TensorDataset
 from minidl.data.pixels import PixelDataset
 from minidl.tensor import Tensor
@@ -277,6 +282,23 @@ def test_optimizer_states_travel_between_devices(cuda: Backend) -> None:
     assert all(kept.is_cuda for state in there.state.values() for kept in state.values())
     model(minidl.ones(4, 3, device="cuda")).sum().backward()
     there.step()
+
+
+@pytest.mark.parametrize("options", [[], ["--profile"]], ids=["plain", "profile"])
+def test_the_command_trains_there_as_on_the_cpu(cuda: Backend, options: list[str], tmp_path: Path) -> None:
+    def record(device: str) -> dict[str, Any]:
+        path = tmp_path / f"{device}.json"
+        files = ["--checkpoint", str(tmp_path / device), "--record", str(path), "--plot", str(tmp_path / f"{device}.png")]
+        arguments = ["train", "--dataset", "digits", "--epochs", "2", "--hidden", "32", "--device", device, *files]
+        result = CliRunner().invoke(app, [*arguments, *options])
+        assert result.exit_code == 0, result.output
+        return json.loads(path.read_text())
+
+    there, here = record("cuda"), record("cpu")
+    assert (there["device"], here["device"]) == ("cuda", "cpu")
+    losses = [[epoch["train_loss"] for epoch in run["epochs"]] for run in (there, here)]
+    np.testing.assert_allclose(*losses, rtol=1000 * EPSILON)
+    assert abs(there["test_accuracy"] - here["test_accuracy"]) <= 1 / 359  # one of the test images
 
 
 # ---- without
