@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "check.h"
+#include "invoke.h"
 #include "kernels.h"
 #include "memory_pool.h"
 #include "plan.h"
+#include "python_array.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -76,6 +78,18 @@ std::pair<size_t, size_t> memory_bytes() {
   return {free, total};
 }
 
+// array = values, in the order of the stream and without waiting, which a copy from the host's memory would do. Not by
+// submit(): a step that is being captured shall not repeat it.
+void write(Array array, const std::vector<double>& values) {
+  name_arrays("write", "array", array);
+  require_size(array, (int64_t)values.size());
+  double* to = array.pointer<double>(true);
+  Stream stream = current_stream();
+  invoke("write", [&] {
+    for (size_t i = 0; i < values.size(); ++i) ::cuda::kernels_f64.fill(stream, to + i, 1, values[i]);
+  });
+}
+
 // Waits until all that was queued has run; an error of a kernel shows here at the latest.
 void synchronize() {
   require_alive("synchronize");
@@ -111,6 +125,7 @@ PYBIND11_MODULE(MINIDL_MODULE, m) {
         "allows"_a);
   m.def("set_allows_bfloat16", &set_allows_bfloat16,
         "Lets float32 products round their factors to bfloat16, from sm_80 on; it goes before TF32.", "allows"_a);
+  m.def("write", &write, "Replaces the elements of a small float64 array without waiting.", "array"_a, "values"_a);
   m.def("synchronize", &synchronize, "Waits until all that was queued has run.");
   m.def("empty", &empty_array, "An uninitialised array in pooled device memory.", "shape"_a, "dtype"_a);
   m.def("pooled_bytes", &pooled_bytes, "Bytes held by the pool: {in use, idle}.");
