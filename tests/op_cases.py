@@ -824,6 +824,7 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
     "as_tensor": "test_tensor.py::test_memory_is_shared_where_it_can_be",
     "bernoulli": "test_random.py::test_bernoulli_of_probabilities",
     "bernoulli_": "test_random.py::test_bernoulli_draws_are_words_below_the_threshold",
+    "count_up_": "test_tensor.py::test_count_up_adds_one_in_place",
     "empty": "test_tensor.py::test_shapes_and_dtypes_of_new_tensors",
     "empty_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
     "equal": "test_tensor.py::test_equal_and_allclose",
@@ -834,6 +835,7 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
     "full_like": "test_tensor.py::test_like_functions_take_shape_and_dtype",
     "is_tensor": "test_tensor.py::test_tensor_copies_and_infers_the_dtype",
     "linspace": "test_tensor.py::test_arange_and_linspace",
+    "move": "test_cuda.py::test_tensors_move_there_and_back",
     "normal": "test_random.py::test_normal_takes_numbers_and_tensors",
     "normal_": "test_random.py::test_normal_draws_are_box_muller_of_the_words",
     "one_hot": "test_tensor.py::test_eye_and_one_hot",
@@ -857,6 +859,7 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
 
 # Kernels that no row reaches, forward or backward, with the test that covers each.
 KERNELS_TESTED_ELSEWHERE: dict[str, str] = {
+    "count_up": "test_tensor.py::test_count_up_adds_one_in_place",
     "adadelta_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
     "adagrad_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
     "adam_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",

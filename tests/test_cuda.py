@@ -288,7 +288,14 @@ def test_optimizer_states_travel_between_devices(cuda: Backend) -> None:
 def test_the_command_trains_there_as_on_the_cpu(cuda: Backend, options: list[str], tmp_path: Path) -> None:
     def record(device: str) -> dict[str, Any]:
         path = tmp_path / f"{device}.json"
-        files = ["--checkpoint", str(tmp_path / device), "--record", str(path), "--plot", str(tmp_path / f"{device}.png")]
+        files = [
+            "--checkpoint",
+            str(tmp_path / device),
+            "--record",
+            str(path),
+            "--plot",
+            str(tmp_path / f"{device}.png"),
+        ]
         arguments = ["train", "--dataset", "digits", "--epochs", "2", "--hidden", "32", "--device", device, *files]
         result = CliRunner().invoke(app, [*arguments, *options])
         assert result.exit_code == 0, result.output

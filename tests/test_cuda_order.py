@@ -20,8 +20,8 @@ def outputs(kernel: str) -> list[bytes]:
     return results
 
 
-@pytest.mark.parametrize("kernel", CHECKS)
-def test_emulated_result_does_not_depend_on_the_order_of_threads(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kernel", CHECKS, ids=lambda kernel: f"emulated-{kernel}")
+def test_result_does_not_depend_on_the_order_of_threads(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     with np.errstate(all="ignore"):
         for order in ORDERS:

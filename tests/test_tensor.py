@@ -354,3 +354,14 @@ def test_operands_on_no_array_raise_and_name_the_operation() -> None:
         minidl.ones(2) + "text"
     with pytest.raises(TypeError):
         minidl.ones(2) @ None
+
+
+def test_count_up_adds_one_in_place() -> None:
+    counter = minidl.tensor(41)
+    view = counter.detach()
+    assert minidl.ops.count_up_(counter) is counter
+    assert view.item() == 42
+    with pytest.raises(TypeError, match="out must be int64, got float32"):
+        minidl.ops.count_up_(minidl.tensor(1.0))
+    with pytest.raises(ValueError, match="out must have 1 element"):
+        minidl.ops.count_up_(minidl.tensor([1, 2]))
