@@ -20,6 +20,9 @@ DRAWS = {
     "randint": (-5, 1000),
     "permutation": (),
 }
+# Each kernel with what it draws.
+DRAWN = [(kernel, dtype) for kernel in ("uniform", "normal", "bernoulli") for dtype in DTYPES]
+DRAWN += [(kernel, np.int64) for kernel in ("random_bits", "randint", "permutation")]
 
 on_cuda = pytest.mark.parametrize("backend", ["cuda:emulated", "cuda:gpu"], indirect=True)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
@@ -39,15 +42,11 @@ def assert_rest_untouched(memory: Array, out: Array) -> None:
 
 
 @on_cuda
-@each_dtype
 @pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize("kernel", DRAWS)
+@pytest.mark.parametrize(("kernel", "dtype"), DRAWN)
 def test_draws_have_the_bits_of_the_cpus(kernel: str, offset: int, dtype: type, backend: Backend) -> None:
-    draws_floats = kernel in ("uniform", "normal", "bernoulli")
-    if not draws_floats and dtype == np.float64:
-        pytest.skip("whole numbers are drawn once")
     for size in SIZES[:-1]:
-        memory, out = guarded(size, offset, dtype if draws_floats else np.int64)
+        memory, out = guarded(size, offset, dtype)
         getattr(backend.kernels, kernel)(TICKET, out, *DRAWS[kernel])
         expected = np.empty_like(out)
         getattr(_cpu, kernel)(TICKET, expected, *DRAWS[kernel])

@@ -10,6 +10,7 @@
 #include "array_library.h"
 #include "check.h"
 #include "memory_pool.h"
+#include "numpy_dtype.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -36,25 +37,6 @@ struct CuPy {
 const CuPy& cupy() {
   static const CuPy& names = *new CuPy;
   return names;
-}
-
-DType dtype_from_number(int type_number) {
-  using py::detail::npy_api;
-  switch (type_number) {
-    case npy_api::NPY_FLOAT_:
-      return DType::float32;
-    case npy_api::NPY_DOUBLE_:
-      return DType::float64;
-    case npy_api::NPY_LONG_:
-    case npy_api::NPY_LONGLONG_:
-      return DType::int64;
-    case npy_api::NPY_UBYTE_:
-      return DType::uint8;
-    case npy_api::NPY_BOOL_:
-      return DType::boolean;
-    default:
-      return DType::other;
-  }
 }
 
 // Shape and strides of one array, which CuPy gives as new tuples at every question.
@@ -107,7 +89,7 @@ Array array_from_python(py::handle source) {
   array.shape = extents->shape.data();
   array.strides_bytes = extents->strides.data();
   array.keeps = std::move(extents);
-  array.dtype = dtype_from_number(dtype.num());
+  array.dtype = dtype_from_type_number(dtype.num());
   array.itemsize = (int)dtype.itemsize();
   array.is_contiguous = source.attr(names.flags).attr(names.c_contiguous).cast<bool>();
   array.is_given = true;

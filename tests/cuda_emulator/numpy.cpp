@@ -13,30 +13,13 @@
 #include "array_library.h"
 #include "check.h"
 #include "memory_pool.h"
+#include "numpy_dtype.h"
 
 namespace py = pybind11;
 using py::detail::npy_api;
 
 namespace minidl {
 namespace {
-
-DType dtype_from_number(int type_number) {
-  switch (type_number) {
-    case npy_api::NPY_FLOAT_:
-      return DType::float32;
-    case npy_api::NPY_DOUBLE_:
-      return DType::float64;
-    case npy_api::NPY_LONG_:
-    case npy_api::NPY_LONGLONG_:
-      return DType::int64;
-    case npy_api::NPY_UBYTE_:
-      return DType::uint8;
-    case npy_api::NPY_BOOL_:
-      return DType::boolean;
-    default:
-      return DType::other;
-  }
-}
 
 size_t bytes_in_use = 0;
 
@@ -102,7 +85,7 @@ Array array_from_python(py::handle source) {
   array.dims = proxy->nd;
   array.shape = reinterpret_cast<const int64_t*>(proxy->dimensions);
   array.strides_bytes = reinterpret_cast<const int64_t*>(proxy->strides);
-  array.dtype = dtype_from_number(descriptor.num());
+  array.dtype = dtype_from_type_number(descriptor.num());
   array.itemsize = (int)descriptor.itemsize();
   array.is_contiguous = (proxy->flags & npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
   array.is_given = true;
