@@ -74,7 +74,7 @@ def confusion_matrix(output: Any, target: Any, classes: int | None = None) -> np
         is_whole = bool(np.all(values == np.floor(values)))
         inside = bool(values.min() >= 0 and values.max() < classes)
         wanted = f"labels in {name} must be whole numbers in [0, {classes})"
-        _require("confusion_matrix", is_whole and inside, wanted, (values.min(), values.max()))
+        _require("confusion_matrix", is_whole and inside, wanted, f"{values.min()} to {values.max()}")
     places = target.astype(np.int64) * classes + labels.astype(np.int64)
     return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from minidl.training.callbacks.callback import Callback
@@ -10,6 +11,8 @@ from minidl.training.history import EpochFigures
 
 if TYPE_CHECKING:
     from minidl.training.loop import Training
+
+METRIC_WIDTH = 8
 
 
 class ProgressBar(Callback):
@@ -34,7 +37,7 @@ class ProgressBar(Callback):
         # A file gets the rows of the table only.
         options = {"console": self.console, "transient": True, "auto_refresh": False}
         self._bars = Progress(*columns, figures, disable=not self.console.is_terminal, **options)
-        self._print(_table_header(training.val_data is not None), "bold")
+        self._print(_table_header(training.val_data is not None, training.metrics), "bold")
         for row in training.history.epochs:
             self._print(_table_row(row), "dim")
         self._bars.start()
@@ -74,8 +77,9 @@ class ProgressBar(Callback):
         self.console.print(text, style=style, highlight=False)
 
 
-def _table_header(has_validation: bool) -> str:
+def _table_header(has_validation: bool, metrics: Iterable[str]) -> str:
     validation = "   val loss   val acc." if has_validation else ""
+    validation += "".join(f"   {name:>{METRIC_WIDTH}}" for name in metrics)
     return f"epoch   loss      accuracy{validation}   learning rate   samples/s   seconds"
 
 
@@ -85,4 +89,6 @@ def _table_row(figures: EpochFigures) -> str:
     if figures.val_loss is not None:
         measured = f"{figures.val_accuracy:8.2%}" if figures.val_accuracy is not None else "       -"
         text += f"   {figures.val_loss:8.4f}   {measured}"
+    for name, value in figures.metrics.items():
+        text += f"   {value:{max(METRIC_WIDTH, len(name))}.4f}"
     return f"{text}   {figures.learning_rate:13.2e}   {figures.samples_per_second:9,.0f}   {figures.seconds:7.2f}"
