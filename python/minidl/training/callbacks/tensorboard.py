@@ -75,16 +75,12 @@ class TensorBoard(Callback):
         self._squared_norm.copy_(Tensor(squared_norm(grads), grads[0].backend))
 
     def on_batch_end(self, training: Training) -> None:
-        losses = training.history.losses
-        for i in range(self._losses_written, len(losses)):
-            if (i + 1) % self.every == 0:
-                self._scalar("loss/step", losses[i], i + 1)
-        self._losses_written = len(losses)
+        self._write_losses(training.history.losses)
         if self._squared_norm is not None and training.total_steps % self.every == 0:
             self._scalar("gradient_norm", self._squared_norm.item() ** 0.5, training.total_steps)
 
     def on_epoch_end(self, training: Training, figures: EpochFigures) -> None:
-        self.on_batch_end(training)
+        self._write_losses(training.history.losses)
         step = training.total_steps
         for split in ("train", "val"):
             for figure in ("loss", "accuracy"):
@@ -103,6 +99,13 @@ class TensorBoard(Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _write_losses(self, losses: list[float]) -> None:
+        """Those that were not written yet: on a GPU the losses of many steps come at once."""
+        for i in range(self._losses_written, len(losses)):
+            if (i + 1) % self.every == 0:
+                self._scalar("loss/step", losses[i], i + 1)
+        self._losses_written = len(losses)
 
     def _scalar(self, tag: str, value: float, step: int) -> None:
         self._add(self._events.scalar(tag, float(value)), step)
