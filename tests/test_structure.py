@@ -23,7 +23,7 @@ LAYERS = [
     {"ops", "selftest"},
     {"nn", "optim", "data", "io", "utils", "vision"},
     {"capture"},
-    {"training", "bench"},
+    {"training", "bench", "plots"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
