@@ -29,7 +29,7 @@ app.add_typer(bench_app, name="bench", help="Measure kernels, or whole training 
 # Options that say where and how, not what: these may be given beside --resume.
 RESUMABLE = (
     *("data_dir", "device", "threads", "checkpoint", "record", "plot", "quiet", "resume"),
-    *("until_accuracy", "profile"),
+    *("until_accuracy", "profile", "tensorboard"),
 )
 
 
@@ -81,6 +81,9 @@ def train(
         str | None, option("File for the figures as JSON, - for standard output (default: in runs/).", metavar="FILE")
     ] = None,
     plot: Annotated[Path | None, option("File for the learning curve, a PNG picture (default: in runs/).")] = None,
+    tensorboard: Annotated[
+        Path | None, option("Folder for TensorBoard's curves and histograms (needs pip install tensorboard).")
+    ] = None,
     until_accuracy: Annotated[
         float | None, option("Stop after the epoch whose test accuracy reaches this: to time how long that takes.")
     ] = None,
@@ -106,7 +109,16 @@ def train(
             raise ValueError(f"--resume goes on with the options of the checkpoint; leave out {names}")
         require_accuracy("--until-accuracy", until_accuracy)
         request = session.Request(
-            options, data_dir, device, checkpoint, resume, record, plot, until_accuracy, wants_profile=profile
+            options,
+            data_dir,
+            device,
+            checkpoint,
+            resume,
+            record,
+            plot,
+            until_accuracy,
+            wants_profile=profile,
+            tensorboard=tensorboard,
         )
         session.run(request, console)
 
