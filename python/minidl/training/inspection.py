@@ -220,4 +220,5 @@ def to_numpy(x: Tensor) -> Array:
 
 
 def _norm(values: Array) -> float:
-    return float(np.linalg.norm(values.ravel().astype(np.float64)))
+    # Not np.linalg.norm: its dot product starts threads, which wait for each other where the cores are busy.
+    return float(np.sqrt(np.square(values, dtype=np.float64).sum()))

@@ -15,7 +15,7 @@ from minidl.training.inspection import SATURATED_BELOW, to_numpy
 
 # Of a small batch, many units are off by chance.
 SMALLEST_BATCH = 16
-# Networks that learn well were seen with up to 45 % dead (64-64-64-10 on digits, after training), 70 % saturated.
+# Digits (64-64-64-64-10, Adam and SGD, 9 epochs) were learnt with up to 34 % dead and 73 % saturated (hardtanh).
 DEAD_FRACTION, SATURATED_FRACTION = 0.75, 0.9
 # First to last layer; a factor of 10 per layer is usual for sigmoids, and two such layers train.
 VANISHED, EXPLODED = 1e-4, 1e3
