@@ -47,7 +47,7 @@ def test_no_norm_is_beyond_the_largest_and_scaled_rows_are_next_to_it(
         assert (norms[is_scaled] >= max_norm * (1 - 2.5 * epsilon - above)).all()
         np.testing.assert_array_equal(weight[~is_scaled], before[~is_scaled])
         expected = before.astype(np.float64) * np.minimum(1, max_norm / norms_before)[:, None]
-        assert_close(weight, expected, 3, "weight", np.abs(expected))
+        assert_close(weight, expected, 3 if dtype is np.float32 else 6, "weight", np.abs(expected))
 
 
 def test_limiting_twice_is_limiting_once(backend: Backend) -> None:
@@ -119,7 +119,7 @@ def test_max_norm_holds_for_every_row_after_every_step(kind: type[optim.Optimize
         model.bias.grad = Tensor(np.ones(7, np.float32))
         optimizer.step()
         assert (row_norms(model.weight.detach().numpy()) <= 0.25).all()
-    assert (model.bias - bias).abs().min().item() > 0.25
+    assert (model.bias < bias).all().item()
 
 
 def test_max_norm_scales_what_the_step_made_and_leaves_vectors_alone() -> None:

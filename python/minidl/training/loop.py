@@ -202,7 +202,7 @@ class Training:
         """The part of a step that is captured: (loss, number of hits or None) of each batch."""
         self.optimizer.zero_grad()
         samples = sum(len(batch[-1]) for batch in batches)
-        results = []
+        results: list[tuple[Any, Any]] = []
         for batch in batches:
             x, target = self._source.load(batch)
             output = self.model(x)

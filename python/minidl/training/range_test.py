@@ -81,7 +81,7 @@ def lr_find(
         losses, smoothed, stopped = _watch(measure(), smoothing, divergence)
     if not losses:
         raise ValueError("lr_find: the first loss is not finite, before any step was made: look at the data")
-    return LearningRateSweep(rates[: len(losses)], np.array(losses), np.array(smoothed), stopped)
+    return LearningRateSweep(rates[: len(losses)], np.array(losses), np.array(smoothed), smoothing, stopped)
 
 
 def _watch(

@@ -17,14 +17,15 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 class LearningRateSweep:
     """The losses of a range test, one for each learning rate.
 
-    `losses` are those of the batches, before the step with the rate; `smoothed` their running mean. `stopped` says why
-    the sweep ended: "finished" (at the highest rate), "diverged" (the smoothed loss went beyond the limit), or "not
-    finite" (the next loss was nan or inf, and is not among the losses).
+    `losses` are those of the batches, before the step with the rate; `smoothed` their running mean, in which a new loss
+    has the weight `smoothing`. `stopped` says why the sweep ended: "finished" (at the highest rate), "diverged" (the
+    smoothed loss went beyond the limit), or "not finite" (the next loss was nan or inf, and is not among the losses).
     """
 
     rates: npt.NDArray[np.float64]
     losses: npt.NDArray[np.float64]
     smoothed: npt.NDArray[np.float64]
+    smoothing: float
     stopped: Literal["finished", "diverged", "not finite"]
 
     @property
@@ -36,12 +37,15 @@ class LearningRateSweep:
     @property
     def suggestion_steepest(self) -> float | None:
         """The rate at which the smoothed loss falls most steeply against the logarithm of the rate, before it is
-        lowest; None where it never fell."""
+        lowest; None where it never fell. The first 1 / smoothing steps, whose means are of few losses, do not count,
+        unless the lowest one is among them."""
         lowest = int(self.smoothed.argmin())
         if lowest == 0:
             return None
+        first = round(1 / self.smoothing) - 1
+        first = first if first < lowest else 0
         slopes = np.gradient(self.smoothed[: lowest + 1], np.log(self.rates[: lowest + 1]))
-        return float(self.rates[slopes.argmin()])
+        return float(self.rates[first + slopes[first:].argmin()])
 
     @property
     def suggestion(self) -> float | None:
@@ -75,15 +79,16 @@ class LearningRateSweep:
             if rate is not None:
                 axes.axvline(rate, color=color, linestyle=style, linewidth=1.8, label=f"{name}: {rate:.2g}")
         # The rise at the end would press the interesting part flat.
-        low, high = float(self.smoothed.min()), float(self.smoothed[: self.smoothed.argmin() + 1].max())
+        until_lowest = slice(0, int(self.smoothed.argmin()) + 1)
+        low, high = float(self.losses[until_lowest].min()), float(self.smoothed[until_lowest].max())
         room = max(high - low, 1e-3 * max(abs(high), 1e-12))
-        axes.set_ylim(low - 0.2 * room, high + 0.5 * room)
+        axes.set_ylim(low - 0.1 * room, high + 0.4 * room)
         endings = {"finished": "to its end", "diverged": "until it diverged", "not finite": "until it was not finite"}
         axes.set_title(f"Learning-rate range test, {endings[self.stopped]}")
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
         axes.grid(alpha=0.3)
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower center", ncols=4)
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
