@@ -426,6 +426,13 @@ def test_healthy_networks_have_no_findings_before_and_after_training(activation:
                 assert not findings, str(findings)
 
 
+def test_a_batch_that_is_no_pair_of_tensors_is_refused() -> None:
+    x, labels = batch()
+    for wrong in (x, (x,), (x.numpy(), labels), (x, labels, labels)):
+        with pytest.raises(TypeError, match=r"a pair of tensors \(x, target\)"):
+            diagnose(network(), wrong)
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.Linear(INPUTS, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, CLASSES))
     x, labels = batch()

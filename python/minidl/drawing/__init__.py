@@ -24,7 +24,11 @@ class Drawing:
     edges: list[tuple[int, int]] = field(repr=False)  # places in `nodes`, in the direction of computation
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the picture; ValueError unless the path ends in .svg."""
+        """Writes the picture; ValueError unless the path ends in .svg.
+
+        >>> import minidl
+        >>> minidl.draw_dot(minidl.ones(2, requires_grad=True).exp()).save("graph.svg")
+        """
         if Path(path).suffix.lower() != ".svg":
             raise ValueError(f"save: the drawing is written as SVG; the path must end in .svg, got {str(path)!r}")
         Path(path).write_text(self.svg, encoding="utf-8")

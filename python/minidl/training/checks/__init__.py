@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from minidl.nn import functional
+from minidl.tensor import Tensor
 from minidl.training.checks import data as of_data, network, settings
 from minidl.training.checks.examination import examine
 from minidl.training.checks.finding import Finding, Findings
@@ -44,7 +45,7 @@ def diagnose(
         batch: (x, target).
         loss: `loss(model(x), target)` is a scalar; cross-entropy if None.
 
-    Raises ValueError for a `step` or `train_data` without an optimizer.
+    Raises ValueError for a `step` or `train_data` without an optimizer, TypeError for another batch.
 
     >>> import minidl
     >>> from minidl import nn
@@ -58,6 +59,8 @@ def diagnose(
     """
     if optimizer is None and (step is not None or train_data is not None):
         raise ValueError("diagnose: step and train_data need the optimizer, too, whose state is put back afterwards")
+    if not isinstance(batch, tuple | list) or [isinstance(part, Tensor) for part in batch] != [True, True]:
+        raise TypeError(f"diagnose: batch must be a pair of tensors (x, target), got {type(batch).__name__}")
     x, target = batch
     loss = loss or functional.cross_entropy
     findings = [*of_data.check_input(x), *settings.check_batch_size(model, x)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
+from minidl.dtypes import uint8
 from minidl.training.checks.examination import Examination
 from minidl.training.checks.finding import Finding
 from minidl.training.inspection import to_numpy
@@ -19,7 +20,7 @@ LARGEST_MEAN, LARGEST_STD, SMALLEST_VALUE = 3.0, 5.0, 1e-2
 def check_input(x: Any) -> Iterator[Finding]:
     """nan, pixels in 0..255, values far from mean 0 and spread 1."""
     if not x.is_floating_point():
-        if x.dtype == ops.empty(0, dtype="uint8").dtype:
+        if x.dtype == uint8:
             advice = "scale them, such as x.float() / 255"
             yield Finding("input-integers", "", f"the input holds whole numbers (uint8): {advice}", "error")
         return
