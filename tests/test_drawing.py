@@ -224,14 +224,18 @@ def test_a_graph_that_can_be_drawn_without_crossings_is() -> None:
 def test_columns_are_the_nearest_places_that_keep_order_and_gaps(seed: int) -> None:
     """No feasible step leads to a smaller sum of squares."""
     numbers = np.random.default_rng(seed)
-    widths = numbers.uniform(10, 80, 6).tolist()
-    wanted = numbers.uniform(-100, 100, 6)
-    x = [0.0] * 6
-    layouts._place(list(range(6)), wanted.tolist(), widths, x)
-    gaps = np.array([(a + b) / 2 + layouts.GAP_X for a, b in itertools.pairwise(widths)])
-    assert (np.diff(x) >= gaps - 1e-9).all()
+    count = 40
+    widths = numbers.uniform(10, 80, count).tolist()
+    wanted = np.linspace(0, 70 * count, count) + numbers.normal(0, 40, count)
+    x = [0.0] * count
+    layouts._place(list(range(count)), wanted.tolist(), widths, x)
+    offsets = np.r_[0, np.cumsum([(a + b) / 2 + layouts.GAP_X for a, b in itertools.pairwise(widths)])]
+    assert (np.diff(x - offsets) >= -1e-9).all()
     best = ((np.array(x) - wanted) ** 2).sum()
-    for _ in range(300):
-        other = np.array(x) + numbers.normal(0, 3, 6)
-        other = np.maximum.accumulate(other - np.r_[0, gaps.cumsum()]) + np.r_[0, gaps.cumsum()]
-        assert ((other - wanted) ** 2).sum() >= best - 1e-9
+    for step in (0.01, 1.0):
+        for place in range(count):  # one gap wider, by either side
+            for shift in (step * (np.arange(count) >= place), -step * (np.arange(count) < place)):
+                assert ((x + shift - wanted) ** 2).sum() >= best - 1e-9
+        for _ in range(200):
+            other = np.maximum.accumulate(x - offsets + numbers.normal(0, step, count)) + offsets
+            assert ((other - wanted) ** 2).sum() >= best - 1e-9
