@@ -182,7 +182,7 @@ class Training:
             yield step
 
     def _train_step(self, batches: tuple[Any, ...]) -> None:
-        self._notify("on_step_begin")
+        self._notify("on_batch_begin")
         try:
             results = self._captured_step(*batches)
         except FloatingPointError as error:
