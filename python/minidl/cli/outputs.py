@@ -27,6 +27,11 @@ class Outputs:
             if path is not None:
                 check_writable(path)
 
+    def picture(self, name: str) -> Path:
+        """The path of a further picture, named as the learning curve is."""
+        before, found, _ = self.plot.stem.rpartition("learning-curve")
+        return self.plot.with_name(f"{before if found else self.plot.stem + '-'}{name}{self.plot.suffix}")
+
 
 def choose_outputs(
     dataset: str, checkpoint: Path | None, record: str | None, plot: Path | None, resume: Path | None
@@ -50,6 +55,17 @@ def _new_folder(dataset: str) -> Path:
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
     return folder
+
+
+def check_folder(path: Path) -> None:
+    """Makes a folder and tries it.
+
+    Raises:
+        OSError: nothing can be written there; the message says why.
+    """
+    if path.exists() and not path.is_dir():
+        raise OSError(f"cannot write into {path}: it is a file; name a folder")
+    check_writable(path / "events")
 
 
 def check_writable(path: Path) -> None:
