@@ -1,0 +1,13 @@
+"""MLPClassifier and MLPRegressor, minidl's networks as scikit-learn estimators: pip install 'minidl[sklearn]'."""
+
+try:
+    from sklearn.utils.validation import validate_data as validate_data
+except ImportError as error:
+    raise ImportError(
+        "minidl.sklearn needs scikit-learn 1.6 or newer; install it with: pip install 'minidl[sklearn]'"
+    ) from error
+
+from minidl.sklearn.classifier import MLPClassifier
+from minidl.sklearn.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
