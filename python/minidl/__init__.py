@@ -53,7 +53,20 @@ double = float64
 long = int64
 
 # Loaded when first asked for, so that `import minidl` stays fast.
-_lazy_modules = ("bench", "cuda", "data", "io", "kernels", "nn", "optim", "selftest", "sklearn", "training", "utils", "vision")
+_lazy_modules = (
+    "bench",
+    "cuda",
+    "data",
+    "io",
+    "kernels",
+    "nn",
+    "optim",
+    "selftest",
+    "sklearn",
+    "training",
+    "utils",
+    "vision",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,5 +9,8 @@ except ImportError as error:
 
 from minidl.sklearn.classifier import MLPClassifier
 from minidl.sklearn.regressor import MLPRegressor
+from minidl.sklearn.workers import keep_to_share_of_cores
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+keep_to_share_of_cores()

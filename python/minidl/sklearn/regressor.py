@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
 from minidl.sklearn.estimator import BaseMLP
@@ -43,7 +42,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return outputs
 
     def _score_encoded(self, target: Array, predicted: Array, weight: Array | None) -> float:
-        return float(r2_score(target, predicted, sample_weight=weight))
+        """R^2, the mean over the outputs; what does not vary counts 1 where it is predicted exactly, else 0."""
+        residual = np.average((target - predicted) ** 2, axis=0, weights=weight)
+        spread = np.average((target - np.average(target, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+        is_constant = spread == 0
+        scores = np.where(is_constant, residual == 0, 1 - residual / np.where(is_constant, 1, spread))
+        return float(scores.mean())
 
     def predict(self, X: Any) -> Array:
         """The predicted numbers, (samples,) or for several outputs (samples, outputs)."""
