@@ -86,7 +86,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         if self._is_multilabel():
             return y.astype(np.float64)  # type: ignore[no-any-return]
-        positions = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        positions: Array = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         is_unknown = self.classes_[positions] != y
         if is_unknown.any():
             unknown = np.unique(y[is_unknown]).tolist()
@@ -129,7 +129,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _probabilities(self, outputs: Array) -> Array:
         logits = ops.from_numpy(outputs)
         activated = ops.softmax(logits, 1) if self.out_activation_ == "softmax" else ops.sigmoid(logits)
-        return activated.numpy()  # type: ignore[no-any-return]
+        return activated.numpy()
 
     @available_if(has_no_early_stopping)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
@@ -166,7 +166,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """The logarithm of `predict_proba`, computed from the network's outputs: finite where the probability is 0."""
         logits = ops.from_numpy(self._of_each_class(X))
         logarithms = ops.log_softmax(logits, 1) if self.out_activation_ == "softmax" else ops.logsigmoid(logits)
-        return logarithms.numpy()  # type: ignore[no-any-return]
+        return logarithms.numpy()
 
     def _of_each_class(self, X: Any) -> Array:
         """The network's outputs; of two classes, where there is one output, the other's is its opposite."""

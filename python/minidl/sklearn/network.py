@@ -49,11 +49,12 @@ class Architecture:
         """Linear, batch norm, activation and dropout per hidden layer, then a linear layer."""
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(self.sizes[:-1]):
-            layers.append(nn.Linear(inputs, outputs, not self.batch_norm, device, dtype))
+            layers.append(nn.Linear(inputs, outputs, not self.batch_norm, device=device, dtype=dtype))
             layers += [nn.BatchNorm1d(outputs, device=device, dtype=dtype)] if self.batch_norm else []
             layers.append(ACTIVATIONS[self.activation]())
             layers += [nn.Dropout(self.dropout)] if self.dropout else []
-        return nn.Sequential(*layers, nn.Linear(*self.sizes[-2:], True, device, dtype))
+        inputs, outputs = self.sizes[-2:]
+        return nn.Sequential(*layers, nn.Linear(inputs, outputs, device=device, dtype=dtype))
 
     def __str__(self) -> str:
         extras = ["batch norm"] * self.batch_norm + [f"dropout {self.dropout:g}"] * (self.dropout > 0)
