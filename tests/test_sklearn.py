@@ -31,6 +31,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from minidl import backends
+from minidl.backends import Backend
 from minidl.sklearn import MLPClassifier, MLPRegressor
 from minidl.sklearn.convergence import Convergence
 from minidl.sklearn.epochs import Epochs
@@ -736,3 +738,33 @@ def test_scores_by_cross_validation_and_calibrated_probabilities() -> None:
     assert cross_val_score(model, X, y, cv=3).min() > 0.7
     calibrated = CalibratedClassifierCV(model, cv=3).fit(X, y)
     np.testing.assert_allclose(calibrated.predict_proba(X).sum(1), 1)
+
+
+# ---- on a GPU
+
+
+@pytest.mark.parametrize("case", ["three classes", "multilabel", "regression"])
+def test_training_on_cuda_follows_the_cpu(cuda: Backend, case: str) -> None:
+    kind, _, (X, y) = CASES[case]
+    options: dict[str, Any] = {"hidden_layer_sizes": (6,), "batch_size": 40, "max_iter": 3, "random_state": 0}
+    options |= {"batch_norm": True, "dropout": 0.2, "early_stopping": True, "alpha": 0.1}
+    weight = np.linspace(0.5, 1.5, len(X))
+    there = kind(**options, device="cuda").fit(X, y, weight)
+    here = kind(**options).fit(X, y, weight)
+    assert {parameter.device.type for parameter in there._network.model.parameters()} == {"cuda"}
+    np.testing.assert_allclose(there.loss_curve_, here.loss_curve_, rtol=1e-9)
+    for one, other in zip(there.coefs_, here.coefs_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-10)
+    twin = pickle.loads(pickle.dumps(there))
+    np.testing.assert_array_equal(twin.predict(X), there.predict(X))
+
+
+def test_what_cuda_has_trained_is_unpickled_where_there_is_none(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = blobs()
+    model = MLPClassifier((6,), max_iter=2, device="cuda").fit(X, y)
+    content, probabilities = pickle.dumps(model), model.predict_proba(X)
+    monkeypatch.setattr(backends, "cuda", None)
+    monkeypatch.setattr(backends, "why_no_cuda", lambda: "no GPU")
+    twin = pickle.loads(content)
+    assert twin._network.device == "cpu"
+    np.testing.assert_allclose(twin.predict_proba(X), probabilities, rtol=1e-9)
