@@ -449,6 +449,15 @@ def test_fits_in_threads_equal_fits_one_after_the_other() -> None:
         assert_same_bits(model.fit(X, y), threaded)
 
 
+def test_threads_may_predict_at_once() -> None:
+    X, y = blobs()
+    model = MLPClassifier((9,), dropout=0.5, batch_norm=True, max_iter=3).fit(X, y)
+    wanted = model.predict_proba(X)
+    answers = joblib.Parallel(n_jobs=4, backend="threading")(joblib.delayed(model.predict_proba)(X) for _ in range(50))
+    for answer in answers:
+        np.testing.assert_array_equal(answer, wanted)
+
+
 # ---- data
 
 
@@ -710,14 +719,6 @@ def workers() -> Iterator[None]:
     joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
 
 
-def threads_of_worker(_: int) -> tuple[int, str | None]:
-    import os
-
-    import minidl.sklearn as _estimators  # noqa: F401
-
-    return minidl.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-
-
 def search() -> GridSearchCV:
     pipeline = make_pipeline(StandardScaler(), MLPClassifier((10,), max_iter=15, random_state=0))
     return GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 100.0], "mlpclassifier__dropout": [0.0, 0.2]}, cv=3)
@@ -730,6 +731,22 @@ def test_grid_search_in_worker_processes_equals_the_one_in_this(workers: None, m
     np.testing.assert_array_equal(here.cv_results_["mean_test_score"], there.cv_results_["mean_test_score"])
     assert here.best_params_ == there.best_params_
     assert_same_bits(here.best_estimator_[-1], there.best_estimator_[-1])
+
+
+@pytest.mark.parametrize("asked", [None, "3"])
+def test_worker_processes_share_the_cores(asked: str | None, workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """joblib gives each its part in OMP_NUM_THREADS; MINIDL_NUM_THREADS, where somebody set it, goes before it."""
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_ROOT))
+    monkeypatch.delenv("MINIDL_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("MINIDL_NUM_THREADS", asked)
+
+    def threads(model: Any) -> int:
+        return minidl.get_num_threads()
+
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        counts = joblib.Parallel(n_jobs=2)(joblib.delayed(threads)(MLPClassifier()) for _ in range(2))
+    assert set(counts) == {int(asked or 1)}
 
 
 def test_scores_by_cross_validation_and_calibrated_probabilities() -> None:

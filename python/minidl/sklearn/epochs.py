@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -108,25 +109,23 @@ class Epochs:
             default_generator.manual_seed(int(random_state.randint(2**31)))
         index = ops.from_numpy(self.order).to(self.network.device)
         sizes = self._batch_weights()
-        results = []
-        on_cpu = self.network.device == "cpu"
+        losses, squares = [], []
         self.network.model.train()
         with enable_grad():
             for (begin, end), size in zip(self.bounds, sizes, strict=True):
                 if self.matrices["weight_decay"] != self.alpha / size:
                     self.matrices["weight_decay"] = self.alpha / size
-                loss, squares = self.step(index[begin:end])
-                # The next step writes to the same memory; reading it would wait for a GPU.
-                results.append(
-                    (loss.item(), 0.0 if squares is None else squares.item())
-                    if on_cpu
-                    else (loss.clone(), 0.0 if squares is None else squares.clone())
-                )
+                loss, squared = self.step(index[begin:end])
+                losses.append(self._kept(loss))
+                squares.append(0.0 if squared is None else self._kept(squared))
                 if interrupt.is_set:
                     return None
-        losses = sum(float(loss) * size for (loss, _), size in zip(results, sizes, strict=True))
-        penalties = sum(0.5 * self.alpha * float(squares) for _, squares in results)
-        return (losses + penalties) / sum(sizes)
+        total = sum(float(loss) * size for loss, size in zip(losses, sizes, strict=True))
+        return (total + 0.5 * self.alpha * sum(float(squared) for squared in squares)) / sum(sizes)
+
+    def _kept(self, number: Tensor) -> Any:
+        """A result of a step, whose memory the next one writes to; a GPU is not waited for."""
+        return number.item() if self.network.device == "cpu" else number.clone()
 
     def _batch_weights(self) -> list[float]:
         """For each batch of the pass the sum of its samples' weights, or their number."""

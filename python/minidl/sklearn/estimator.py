@@ -162,7 +162,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             self.n_iter_ = 0
         with generator_left_alone() if self.dropout else nullcontext():
             self._run(epochs, len(rows), validation, 1 if is_partial else self.max_iter, is_partial)
-        self._network.optimizer.zero_grad()  # gradients would keep the memory of the captured step
+        self._network.finish_training()
         if not self._network.is_finite():
             raise ValueError(self._divergence("a weight became nan or infinite"))
         return self

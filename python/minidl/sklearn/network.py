@@ -73,7 +73,7 @@ class Network:
         self.dtype = np.dtype(dtype)
         self.device = str(device)
         with generator_left_alone():
-            self.model = architecture.build(self.dtype, device)
+            self.model = architecture.build(self.dtype, device).eval()
         self.solver: str | None = None
         self.optimizer: Any = None
 
@@ -95,6 +95,12 @@ class Network:
         """A new optimizer, without memory of earlier steps."""
         self.solver, self.optimizer = solver, make_optimizer(self.model, solver, options)
 
+    def finish_training(self) -> None:
+        """Drops the gradients, which would keep the memory of the captured step, and goes into evaluation mode, so that
+        threads may predict at once."""
+        self.optimizer.zero_grad()
+        self.model.eval()
+
     def tensor(self, array: Array) -> Any:
         """The array in the network's number type and on its device; on the CPU, where it fits, without a copy."""
         return ops.from_numpy(np.ascontiguousarray(array, self.dtype)).to(self.device)
@@ -102,15 +108,11 @@ class Network:
     def outputs(self, x: Array) -> Array:
         """What the last layer gives in evaluation mode, before the output's activation."""
         out = np.empty((len(x), self.architecture.sizes[-1]), self.dtype)
-        was_training = self.model.training
         self.model.eval()
-        try:
-            with no_grad():
-                for begin in range(0, len(x), ROWS_AT_ONCE):
-                    rows = slice(begin, begin + ROWS_AT_ONCE)
-                    out[rows] = self.model(self.tensor(x[rows])).cpu().numpy()
-        finally:
-            self.model.train(was_training)
+        with no_grad():
+            for begin in range(0, len(x), ROWS_AT_ONCE):
+                rows = slice(begin, begin + ROWS_AT_ONCE)
+                out[rows] = self.model(self.tensor(x[rows])).cpu().numpy()
         return out
 
     def coefficients(self) -> tuple[list[Array], list[Array]]:
