@@ -21,9 +21,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     Two classes, and multilabel targets (samples, labels) of zeros and ones, end in a logistic function and the binary
     cross-entropy; more classes in a softmax and the cross-entropy. A float32 X is computed in float32, about twice as
-    fast; all else in float64. For the same `random_state` weights, validation split and order of the samples are those
-    of scikit-learn, and without dropout and batch norm the training is the same but for rounding, the place of Adam's
-    `epsilon` and the momentum of a changing learning rate, which are PyTorch's.
+    fast; all else in float64. From the same `random_state` the weights and the order of the samples are those of
+    scikit-learn, and without dropout and batch norm so are the steps, but for rounding, the place of Adam's `epsilon`
+    and the momentum of a changing learning rate, which are PyTorch's.
 
     Args:
         hidden_layer_sizes: widths of the hidden layers; () is logistic regression.
@@ -133,7 +133,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     @available_if(has_no_early_stopping)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """One epoch over the given samples, with the optimizer of the call before.
+        """One epoch over the given samples, with the optimizer and the random state that the call before has left.
 
         Args:
             X, y, sample_weight: as in `fit`.

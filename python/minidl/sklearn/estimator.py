@@ -134,7 +134,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     @available_if(has_no_early_stopping)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """One epoch over the given samples, with the optimizer of the call before; arguments as in `fit`."""
+        """One epoch over the given samples, with the optimizer and the random state that the call before has left;
+        arguments as in `fit`."""
         return self._train(X, y, sample_weight, not hasattr(self, "_network"), is_partial=True)
 
     def _train(
