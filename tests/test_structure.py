@@ -24,7 +24,7 @@ LAYERS = [
     {"nn", "optim", "data", "io", "utils", "vision"},
     {"capture"},
     {"training", "bench"},
-    {"sklearn"},
+    {"lab", "sklearn"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

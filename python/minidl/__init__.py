@@ -59,6 +59,7 @@ _lazy_modules = (
     "data",
     "io",
     "kernels",
+    "lab",
     "nn",
     "optim",
     "selftest",

@@ -1,4 +1,4 @@
-"""`minidl train | predict | info | selftest | bench`: parse, call, print."""
+"""`minidl train | predict | info | selftest | bench | lab`: parse, call, print."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 from minidl import backends
 from minidl.cli.bench import bench_app
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden
+from minidl.cli.lab import lab_app
 from minidl.cli.options import existing_file, existing_folder, option, plain_errors, require_accuracy
 from minidl.data import DATASET_NAMES
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench_app, name="bench", help="Measure kernels, or whole training steps (bench train).")
+app.add_typer(lab_app, name="lab", help="Experiments of the lecture: tables, pictures, a page of text.")
 
 # Options that say where and how, not what: these may be given beside --resume.
 RESUMABLE = (
