@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from minidl import autograd as autograd, ops as ops
+from minidl.anomaly import is_anomaly_enabled as is_anomaly_enabled
 from minidl.autograd import (
     enable_grad as enable_grad,
     is_grad_enabled as is_grad_enabled,
@@ -62,7 +63,9 @@ _lazy_modules = (
     "lab",
     "nn",
     "optim",
+    "plots",
     "selftest",
+    "sklearn",
     "training",
     "utils",
     "vision",
@@ -74,8 +77,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("minidl.io"), name)
     if name == "summary":
         return importlib.import_module("minidl.nn.summary").summary
-    if name == "lr_find":
-        return importlib.import_module("minidl.training").lr_find
+    if name == "draw_dot":
+        return importlib.import_module("minidl.drawing").draw_dot
+    if name in ("diagnose", "lr_find"):
+        return getattr(importlib.import_module("minidl.training"), name)
     if name in _lazy_modules:
         return importlib.import_module(f"minidl.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

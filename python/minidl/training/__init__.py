@@ -13,10 +13,12 @@ from minidl.training.callbacks import (
     TensorBoard,
 )
 from minidl.training.checkpoint import load_checkpoint, load_model
+from minidl.training.checks import Finding, Findings, diagnose
 from minidl.training.diagnosis import NonFiniteLossError
 from minidl.training.evaluation import evaluate
 from minidl.training.fitting import fit
 from minidl.training.history import EpochFigures, History
+from minidl.training.inspection import LayerStatistics, activation_statistics
 from minidl.training.interrupt import TrainingInterrupted
 from minidl.training.loop import Training
 from minidl.training.penalties import l1_penalty, l2_penalty
@@ -28,8 +30,11 @@ __all__ = [
     "Callback",
     "EarlyStopping",
     "EpochFigures",
+    "Finding",
+    "Findings",
     "GradientClipping",
     "History",
+    "LayerStatistics",
     "LearningRateMonitor",
     "LearningRateSweep",
     "ModelCheckpoint",
@@ -39,6 +44,8 @@ __all__ = [
     "TensorBoard",
     "Training",
     "TrainingInterrupted",
+    "activation_statistics",
+    "diagnose",
     "evaluate",
     "fit",
     "l1_penalty",
