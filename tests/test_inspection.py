@@ -148,12 +148,18 @@ def test_a_frozen_model_has_no_gradients_to_measure() -> None:
 
 def test_untouched_puts_everything_back_after_an_error() -> None:
     model = nn.BatchNorm1d(2)
-    mean = model.running_mean
-    with pytest.raises(KeyError), untouched(model):
-        model.eval()
-        model.running_mean.fill_(9.0)
-        minidl.rand(3)
-        raise KeyError
+    mean, random = model.running_mean, minidl.get_rng_state()
+
+    def fail() -> None:
+        with untouched(model):
+            model.eval()
+            model.running_mean.fill_(9.0)
+            minidl.rand(3)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert model.training
     assert model.running_mean is mean
     assert mean.tolist() == [0.0, 0.0]
+    assert minidl.get_rng_state() == random
