@@ -23,7 +23,7 @@ LAYERS = [
     {"ops", "selftest"},
     {"nn", "optim", "data", "io", "utils", "vision"},
     {"capture"},
-    {"training", "bench"},
+    {"training", "bench", "plots"},
     {"lab"},
     {"cli"},
 ]

@@ -63,6 +63,7 @@ _lazy_modules = (
     "lab",
     "nn",
     "optim",
+    "plots",
     "selftest",
     "training",
     "utils",
