@@ -15,7 +15,7 @@ from minidl.lab.statistics import Form, Spread
 @dataclass(frozen=True)
 class Column:
     """A key of the rows, the heading over it with its unit, and how its numbers are printed: times `factor`, with so
-    many digits after the point, in powers of ten with form "e"."""
+    many digits after the point, or with form "g" so many significant ones."""
 
     key: str
     heading: str
