@@ -26,6 +26,7 @@ def _step_traffic(operands: Operands) -> float:
 
 def gradient_traffic(passes: int) -> Count:
     """The bytes of so many passes over one array for each parameter."""
+
     def traffic(operands: Operands) -> float:
         return sum(passes * o.shape[1] * o.itemsize for o in operands if len(o.shape) == 2)
 
