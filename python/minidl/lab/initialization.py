@@ -24,6 +24,7 @@ from minidl.training.inspection import LayerStatistics, activation_statistics
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 CURVE_POINTS = 60
 BINS = 40
+INSPECTED = 250  # validation images on which layers are measured
 
 
 def _scaled(deviation: float) -> Callable[[Any], Any]:
@@ -42,7 +43,7 @@ INITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "kaiming-uniform": ("Kaiming, uniform", lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu")),
     "too-large": ("too large: N(0, 100/n)", _scaled(10.0)),
 }
-QUICK: dict[str, Any] = {"seeds": (0, 1), "depths": (2, 10), "train_count": 4000, "epochs": 2}
+QUICK: dict[str, Any] = {"seeds": (0, 1), "depths": (2, 10), "train_count": 3000, "epochs": 2}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Initialization(Experiment):
             ACTIVATIONS[run.settings["activation"]],
             INITS[run.settings["init"]][1],
         ).to(context.device)
-        inspection = _Inspection(next(iter(loaders.val)), with_histograms=is_shown and run.seed == self.seeds[0])
+        inspected = [part[:INSPECTED] for part in next(iter(loaders.val))]
+        inspection = _Inspection(inspected, with_histograms=is_shown and run.seed == self.seeds[0])
         inspection.inspect(model)
         start_difference = row_difference(model)
         outcome = train(

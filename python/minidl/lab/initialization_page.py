@@ -57,8 +57,8 @@ def _tried(experiment: Initialization) -> str:
         f"({listed(experiment.activations)}) learnt {experiment.train_count:,} images of {experiment.dataset} at most, "
         f"for {counted(experiment.epochs, 'epoch')}, by plain SGD with batches of {experiment.batch_size}, with "
         f"{counted(len(experiment.seeds), 'seed')}. They differ in nothing but their initial weights; biases "
-        "start at 0. In a layer with n inputs and m outputs, N(0, v) draws weights with mean 0 and variance v; the uniform forms "
-        "have the same variances."
+        "start at 0. In a layer with n inputs and m outputs, N(0, v) draws weights with mean 0 and variance v; the "
+        "uniform forms have the same variances."
     )
 
 
