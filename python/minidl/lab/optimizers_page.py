@@ -29,7 +29,7 @@ def paragraphs(experiment: Optimizers, results: Sequence[Result]) -> list[str]:
 
 def _tried(experiment: Optimizers) -> str:
     special = [
-        f"{name} {counted(passes, 'pass').replace('passs', 'passes')}"
+        f"{name} {counted(passes, 'pass', 'passes')}"
         for key, name, passes in (
             ("gd", "gradient descent with all images", experiment.gd_epochs),
             ("sgd", "one image at a time", experiment.sgd_epochs),
@@ -39,10 +39,10 @@ def _tried(experiment: Optimizers) -> str:
     besides = f" ({listed(special)})" if special else ""
     return (
         f"A network with one hidden layer of {experiment.width} ReLU units learnt {experiment.train_count:,} images of "
-        f"{experiment.dataset} at most, in {experiment.epochs} passes{besides}, with every learning rate of a small grid "
-        f"and {counted(len(experiment.seeds), 'seed')}. For each method the table shows the learning rate with the lowest "
-        "mean validation loss; test images were looked at once, at the end of each run, and chose nothing. Seconds are "
-        "those of the training steps, on this machine."
+        f"{experiment.dataset} at most, in {experiment.epochs} passes{besides}, with every learning rate of a small "
+        f"grid and {counted(len(experiment.seeds), 'seed')}. For each method the table shows the learning rate with the "
+        "lowest mean validation loss; test images were looked at once, at the end of each run, and chose nothing. "
+        "Seconds are those of the training steps, on this machine."
     )
 
 
@@ -161,9 +161,10 @@ def _contraction(results: Sequence[Result]) -> list[str]:
         else f"the measured factors differ by up to {worst:.1%}"
     )
     return [
-        "On the quadratic, plain gradient descent multiplies its error along an axis by 1 - lr · curvature in every step "
-        f"(Goh 2017): {verdict}. The larger of the two factors decides: {'; '.join(parts)}. Above 1 the path diverges, just "
-        "below 1 it crawls; the best rate is 2 / (smallest + largest curvature), where both factors are equal."
+        "On the quadratic, plain gradient descent multiplies its error along an axis by 1 - lr · curvature in every "
+        f"step (Goh 2017): {verdict}. The larger of the two factors decides: {'; '.join(parts)}. Above 1 the path "
+        "diverges, just below 1 it crawls; the best rate is 2 / (smallest + largest curvature), where both "
+        "factors are equal."
     ]
 
 
@@ -183,6 +184,6 @@ def _paths(results: Sequence[Result]) -> list[str]:
     if not sentences:
         return []
     return [
-        f"Paths are exact, without noise, each with the best of the learning rates tried. {' '.join(sentences)} What is "
-        "best on two weights need not be best on a network."
+        f"Paths are exact, without noise, each with the best of the learning rates tried. {' '.join(sentences)} What "
+        "is best on two weights need not be best on a network."
     ]

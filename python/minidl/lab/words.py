@@ -20,13 +20,13 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def counted(number: int, noun: str) -> str:
-    """ "1 seed", "1,000 images".
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """ "1 seed", "1,000 images", "2 passes".
 
-    >>> counted(1, "seed"), counted(1000, "image")
-    ('1 seed', '1,000 images')
+    >>> counted(1, "seed"), counted(1000, "image"), counted(2, "pass", "passes")
+    ('1 seed', '1,000 images', '2 passes')
     """
-    return f"{number:,} {noun}" + "s" * (number != 1)
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def compare(a: Sequence[float], b: Sequence[float]) -> Literal["higher", "lower", "equal"]:
