@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minidl.lab.optimizers import Optimizers
 
 CONTOURS = 25
+SHOWN_STEPS = 15  # of plain descent on the quadratic: later ones that diverge would cover the picture
 
 
 def draw(experiment: Optimizers, results: Sequence[Result]) -> dict[str, Any]:
@@ -126,7 +127,8 @@ def _contraction(results: Sequence[Result]) -> Any:
     for place, each in enumerate(results):
         path, style = np.array(each.figures["path"]), line_style(place)
         label = f"{each.run.settings['rate']}: lr {each.run.settings['lr']:.3g}"
-        grid[0, 0].plot(path[:, 0], path[:, 1], marker=".", markersize=3, linewidth=1, label=label, **style)
+        shown = path[: SHOWN_STEPS + 1]
+        grid[0, 0].plot(shown[:, 0], shown[:, 1], marker=".", markersize=4, linewidth=1, label=label, **style)
         steps = np.arange(len(path))
         start, factors = np.abs(path[0]), np.array(surfaces.predicted_contraction(each.run.settings["lr"]))
         predicted = np.linalg.norm(start * factors ** steps[:, None], axis=1)

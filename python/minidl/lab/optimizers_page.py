@@ -40,8 +40,8 @@ def _tried(experiment: Optimizers) -> str:
     return (
         f"A network with one hidden layer of {experiment.width} ReLU units learnt {experiment.train_count:,} images of "
         f"{experiment.dataset} at most, in {experiment.epochs} passes{besides}, with every learning rate of a small "
-        f"grid and {counted(len(experiment.seeds), 'seed')}. For each method the table shows the learning rate with the "
-        "lowest mean validation loss; test images were looked at once, at the end of each run, and chose nothing. "
+        f"grid and {counted(len(experiment.seeds), 'seed')}. For each method the table shows the learning rate with "
+        "the lowest mean validation loss; test images were looked at once, at the end of each run, and chose nothing. "
         "Seconds are those of the training steps, on this machine."
     )
 
