@@ -83,7 +83,7 @@ class Initialization(Experiment):
     @property
     def shown_depth(self) -> int:
         """The depth of which histograms are kept and drawn: the middle one."""
-        return sorted(self.depths)[(len(self.depths) - 1) // 2]
+        return sorted(self.depths)[len(self.depths) // 2]
 
     def prepare(self, context: Context) -> None:
         images = context.images(self.dataset)
