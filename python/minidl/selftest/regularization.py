@@ -31,7 +31,7 @@ def _limit_row_norms(inputs: Inputs) -> Iterator[Call]:
         for weight in weights:
             rows = wide(weight).reshape(len(weight), -1)
             norms = np.maximum(np.sqrt((rows * rows).sum(1, keepdims=True)), max_norm)
-            expected.append(Expected(weight, (rows * (max_norm / norms)).reshape(weight.shape), 3, 1e-30))
+            expected.append(Expected(weight, (rows * (max_norm / norms)).reshape(weight.shape), 6, 1e-30))
         yield Call((weights, max_norm), tuple(expected))
 
 
