@@ -35,13 +35,13 @@ def _scaled(deviation: float) -> Callable[[Any], Any]:
 # Name -> what tables call it, and what fills a weight matrix; n is the number of inputs, m that of outputs.
 INITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "zeros": ("zeros", nn.init.zeros_),
-    "too-small": ("too small: N(0, 0.01/n)", _scaled(0.1)),
+    "too-small": ("too small N(0, 0.01/n)", _scaled(0.1)),
     "normal": ("N(0, 1/n)", _scaled(1.0)),
-    "xavier-normal": ("Xavier: N(0, 2/(n+m))", nn.init.xavier_normal_),
-    "xavier-uniform": ("Xavier, uniform", nn.init.xavier_uniform_),
-    "kaiming-normal": ("Kaiming: N(0, 2/n)", lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu")),
-    "kaiming-uniform": ("Kaiming, uniform", lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu")),
-    "too-large": ("too large: N(0, 100/n)", _scaled(10.0)),
+    "xavier-normal": ("Xavier N(0, 2/(n+m))", nn.init.xavier_normal_),
+    "xavier-uniform": ("Xavier (uniform)", nn.init.xavier_uniform_),
+    "kaiming-normal": ("Kaiming N(0, 2/n)", lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu")),
+    "kaiming-uniform": ("Kaiming (uniform)", lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu")),
+    "too-large": ("too large N(0, 100/n)", _scaled(10.0)),
 }
 QUICK: dict[str, Any] = {"seeds": (0, 1), "depths": (2, 10), "train_count": 3000, "epochs": 2}
 

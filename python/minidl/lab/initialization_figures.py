@@ -144,7 +144,7 @@ def _histograms(experiment: Initialization, results: Sequence[Result], activatio
             axes.tick_params(labelsize=7)
             axes.xaxis.get_offset_text().set_fontsize(7)
             axes.grid(alpha=0.3)
-        line[0].set_ylabel(name.replace(": ", ":\n"), fontsize=8)
+        line[0].set_ylabel(name.replace(" N(", "\nN("), fontsize=8)
     for (when, key), axes in zip(columns, grid[0], strict=True):
         what = "activations" if key == "output_histograms" else "gradients of the sums"
         axes.set_title(f"{what}, {WHEN[when]}", fontsize="medium")

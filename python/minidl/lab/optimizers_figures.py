@@ -111,7 +111,7 @@ def _paths(results: Sequence[Result]) -> Any:
         chosen = [each for each in results if each.run.settings["surface"] == name]
         for place, each in enumerate(chosen):
             x, y = zip(*each.figures["path"], strict=True)
-            label = METHODS[each.run.settings["method"]].title.removesuffix(": all images")
+            label = METHODS[each.run.settings["method"]].title.removesuffix(" (all images)")
             label = f"{label}, lr {each.figures['lr']:g}"
             axes.plot(x, y, label=label, marker=".", markersize=2.5, linewidth=1.1, **line_style(place))
             axes.plot(x[-1], y[-1], "o", color=line_style(place)["color"], markersize=5)
