@@ -35,7 +35,7 @@ def draw_band(
     if len(rows) > 1:
         deviation = rows.std(axis=0, ddof=1)
         axes.fill_between(
-            x[0][:length], mean - deviation, mean + deviation, color=style["color"], alpha=0.2, linewidth=0
+            x[0][:length], mean - deviation, mean + deviation, color=style["color"], alpha=0.15, linewidth=0
         )
     if length < max(len(values) for values in y):
         axes.plot(x[0][length - 1], mean[-1], "x", color=style["color"], markersize=6)

@@ -58,6 +58,8 @@ def _curves(experiment: Regularization, results: Sequence[Result]) -> Any:
                 ]
                 draw_band(axes, steps, values, _title(method), place)
             finish_axes(axes)
+            if label == "validation loss":
+                axes.set_yscale("log")
         line[0].set_ylabel(label)
     for count, axes in zip(counts, grid[0], strict=True):
         axes.set_title(f"{count:,} images", fontsize="medium")
@@ -118,11 +120,13 @@ def _early_stopping(results: Sequence[Result]) -> Any:
     for count, axes in zip(counts, grid[0], strict=True):
         figures = [each.figures for each in group_of(results, "none", count)]
         epochs = [list(range(1, len(each["val_losses"]) + 1)) for each in figures]
-        draw_band(axes, epochs, [each["train_losses"] for each in figures], "training, without stopping", 0)
-        draw_band(axes, epochs, [each["val_losses"] for each in figures], "validation, without stopping", 1)
+        draw_band(axes, epochs, [each["train_losses"] for each in figures], "training loss of 'none'", 0)
+        draw_band(axes, epochs, [each["val_losses"] for each in figures], "validation loss of 'none'", 1)
         for i, each in enumerate(group_of(results, "early-stopping", count)):
-            label = "epoch that early stopping chose, a line per seed" if i == 0 else None
+            label = "chosen by early stopping (a line per seed)" if i == 0 else None
             axes.axvline(each.figures["best_epoch"], label=label, linewidth=1.2, **(line_style(2) | {"linestyle": ":"}))
+        axes.set_yscale("log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         finish_axes(axes, "epoch", "loss", f"{count:,} images")
-    legend_below(figure, grid, columns=3)
+    legend_below(figure, grid, columns=3 if len(counts) > 2 else 2)
     return figure

@@ -99,8 +99,8 @@ def _amount(experiment: Regularization, results: Sequence[Result]) -> list[str]:
     reason = ": the same image is seen less often, and there are more to be right about" if verdict == "lower" else ""
     numbers = f"{spread_of(few).text(digits=3)} and {spread_of(many).text(digits=3)}"
     return [
-        f"From {counts[0]:,} to {counted(counts[-1], 'image')} the gap without regularization {words} ({numbers}), with "
-        f"equally many steps{reason}."
+        f"From {counts[0]:,} to {counted(counts[-1], 'image')} the gap without regularization {words} ({numbers}), "
+        f"with equally many steps{reason}."
     ]
 
 
@@ -134,8 +134,8 @@ def _sparsity(experiment: Regularization, results: Sequence[Result]) -> list[str
     if not {"l1", "l1-proximal"} & set(experiment.methods):
         return []
     text = (
-        f"Weights that are exactly 0: {'; '.join(parts)}. The gradient of |w| has the same size however small w is, so "
-        "a step of gradient descent carries a weight across 0 and back; the proximal step stops at 0 instead (Duchi and "
+        f"Weights that are exactly 0: {'; '.join(parts)}. The gradient of |w| has the same size however small w is, "
+        "so a step of gradient descent carries a weight across 0 and back; the proximal step stops at 0 instead (Duchi and "
         "Singer 2009)."
     )
     stepped = [each.figures["zeros"] for each in results if each.run.settings["method"] == "l1-proximal"]
@@ -171,8 +171,8 @@ def _has_max_norm(result: Result) -> bool:
 
 def _theory(experiment: Regularization) -> list[str]:
     sources = {
-        "l2": "L2 pulls every weight towards 0 in proportion to its size, which makes functions that need large weights "
-        "dear.",
+        "l2": "L2 pulls every weight towards 0 in proportion to its size, which makes functions that need large "
+        "weights dear.",
         "dropout-0.5": "Dropout trains a different thinned network in every step and uses their average, so that no "
         "unit can rely on particular others (Srivastava et al. 2014).",
         "batch-norm": "Batch norm is made to train faster; that the other images of a batch disturb each image's "
