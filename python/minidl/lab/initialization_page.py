@@ -44,7 +44,7 @@ def _groups(experiment: Initialization, results: Sequence[Result], activation: s
         settings = result.run.settings
         if (settings["activation"], settings["depth"]) == (activation, depth):
             groups[INITS[settings["init"]][0]].append(result)
-    return groups
+    return {name: group for name, group in groups.items() if group}
 
 
 def _accuracies(group: Sequence[Result]) -> list[float]:
@@ -165,7 +165,7 @@ def _inactive(groups: Groups, activation: str) -> list[str]:
     shares = {
         name: [float(np.mean(each.figures["layers"][0]["inactive"])) for each in group]
         for name, group in groups.items()
-        if group and name != "zeros"
+        if name != "zeros"
     }
     worst = {name: spread_of(values).mean for name, values in shares.items()}
     above = [f"{name}: {share:.0%}" for name, share in worst.items() if share > 0.1]
@@ -189,7 +189,9 @@ def _depths(experiment: Initialization, results: Sequence[Result]) -> list[str]:
     for activation in experiment.activations:
         shallow = _groups(experiment, results, activation, lowest)
         deep = _groups(experiment, results, activation, highest)
-        verdicts = {name: compare(_accuracies(deep[name]), _accuracies(shallow[name])) for name in deep}
+        verdicts = {
+            name: compare(_accuracies(deep[name]), _accuracies(shallow[name])) for name in deep if name in shallow
+        }
         worse = [name for name, verdict in verdicts.items() if verdict == "lower"]
         better = [name for name, verdict in verdicts.items() if verdict == "higher"]
         parts = [f"fell with {listed(worse)}"] if worse else []

@@ -24,12 +24,12 @@ def _tried(experiment: LearningRates) -> str:
     first, second = experiment.width, max(1, experiment.width // 2)
     return (
         f"The range test (Smith 2015) trains for {counted(experiment.sweep_steps, 'step')} while the learning rate "
-        f"grows from {LOWEST:g} to {HIGHEST:g}, and stops where the loss explodes. It suggests the smaller of two rates: "
-        "where the smoothed loss falls most steeply, and a tenth of where it is lowest. Here a network with hidden "
-        f"layers of {first} and {second} ReLU units then learnt {count} of {experiment.dataset}, without those held out, "
-        f"for {counted(experiment.epochs, 'epoch')} with a tenth of the suggestion, with it and with ten times as much, "
-        f"from the same initial weights, with {counted(len(experiment.seeds), 'seed')}. Validation losses decide; test "
-        "images were not used."
+        f"grows from {LOWEST:g} to {HIGHEST:g}, and stops where the loss explodes. It suggests the smaller of two "
+        "rates: where the smoothed loss falls most steeply, and a tenth of where it is lowest. Here a network with "
+        f"hidden layers of {first} and {second} ReLU units then learnt {count} of {experiment.dataset}, without those "
+        f"held out, for {counted(experiment.epochs, 'epoch')} with a tenth of the suggestion, with it and with ten "
+        f"times as much, from the same initial weights, with {counted(len(experiment.seeds), 'seed')}. "
+        "Validation losses decide; test images were not used."
     )
 
 

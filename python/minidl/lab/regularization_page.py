@@ -135,8 +135,8 @@ def _sparsity(experiment: Regularization, results: Sequence[Result]) -> list[str
         return []
     text = (
         f"Weights that are exactly 0: {'; '.join(parts)}. The gradient of |w| has the same size however small w is, "
-        "so a step of gradient descent carries a weight across 0 and back; the proximal step stops at 0 instead (Duchi and "
-        "Singer 2009)."
+        "so a step of gradient descent carries a weight across 0 and back; the proximal step stops at 0 instead (Duchi "
+        "and Singer 2009)."
     )
     stepped = [each.figures["zeros"] for each in results if each.run.settings["method"] == "l1-proximal"]
     return [text + (" In these runs it brought no weight that far." if stepped and max(stepped) == 0 else "")]
