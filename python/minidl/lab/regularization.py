@@ -89,7 +89,7 @@ class Regularization(Experiment):
         require_known("methods", self.methods, METHODS)
         require("train_counts", bool(self.train_counts), "hold at least one number", self.train_counts)
         for count in self.train_counts:
-            require("train_counts", count is None or count >= 1, "be at least 1", count)
+            require("train_counts", count is None or count >= 2, "be at least 2, for batch norm", count)
         unique = len(set(self.train_counts)) == len(self.train_counts)
         require("train_counts", unique, "differ from one another", self.train_counts)
         require("batch_size", self.batch_size >= 2, "be at least 2, for batch norm", self.batch_size)
@@ -109,7 +109,14 @@ class Regularization(Experiment):
 
     def epochs_of(self, count: int) -> int:
         """Passes over so many images that take about `steps` steps."""
-        return max(1, round(self.steps / math.ceil(count / self.batch_size)))
+        return max(1, round(self.steps / self._steps_per_epoch(count)))
+
+    def _has_one_left(self, count: int) -> bool:
+        """Whether the last batch would hold one image, which has no variance for batch norm to divide by."""
+        return count > self.batch_size and count % self.batch_size == 1
+
+    def _steps_per_epoch(self, count: int) -> int:
+        return math.ceil(count / self.batch_size) - self._has_one_left(count)
 
     def runs(self, context: Context) -> list[Run]:
         images = context.images(self.dataset)
@@ -119,7 +126,7 @@ class Regularization(Experiment):
         for train_count, method, seed in itertools.product(self.train_counts, self.methods, self.seeds):
             count = self._count(train_count, context)
             epochs = self.epochs_of(count)
-            steps = epochs * math.ceil(count / self.batch_size)
+            steps = epochs * self._steps_per_epoch(count)
             cost = training_cost(widths, self.batch_size, steps, evaluated=epochs * (held_out + count))
             settings = {"method": method, "count": count}
             runs.append(Run(f"{METHODS[method].title}, {count:,} images", seed, settings, cost))
@@ -130,9 +137,9 @@ class Regularization(Experiment):
         method, count = METHODS[run.settings["method"]], run.settings["count"]
         images = context.images(self.dataset)
         split = Split(count, len(images.train_labels) // VAL_SHARE)
-        # A last batch of one image has no variance for batch norm to divide by.
-        has_one_left = min(self.batch_size, count) > 1 and count % self.batch_size == 1
-        loaders = make_loaders(images, split, self.batch_size, run.seed, context.device, drop_last=has_one_left)
+        loaders = make_loaders(
+            images, split, self.batch_size, run.seed, context.device, drop_last=self._has_one_left(count)
+        )
         model = build_model(method, loaders.inputs, self.width, loaders.classes).to(context.device)
         epochs = self.epochs_of(count)
         learnt = DataLoader(loaders.train.dataset, EVALUATION_BATCH)

@@ -59,17 +59,18 @@ def _methods(experiment: Regularization, results: Sequence[Result], count: int) 
     """What helps with so many images, compared with no regularization."""
     from minidl.lab.regularization import gap
 
-    groups = {_title(method): _losses(group_of(results, method, count)) for method in experiment.methods}
+    measured = {_title(method): _losses(group_of(results, method, count)) for method in experiment.methods}
+    groups = {name: losses for name, losses in measured.items() if losses}
     sentences = []
-    if "none" in experiment.methods:
+    if "none" in groups:
         group = group_of(results, "none", count)
         own = spread_of(gap(each) for each in group)
         text = "diverged in a run" if math.isnan(own.mean) else f"ended with a gap of {own.text(digits=3)}"
         sentences.append(f"With {counted(count, 'image')}, the network without regularization {text}.")
         verdicts = {name: compare(losses, groups["none"]) for name, losses in groups.items() if name != "none"}
         for verdict, words in (
-            ("lower", "A lower validation loss than that came from"),
-            ("higher", "A higher one from"),
+            ("lower", "A lower validation loss came from"),
+            ("higher", "A higher validation loss came from"),
         ):
             names = [name for name, found in verdicts.items() if found == verdict]
             if names:
