@@ -43,7 +43,13 @@ INITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "kaiming-uniform": ("Kaiming (uniform)", lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu")),
     "too-large": ("too large N(0, 100/n)", _scaled(10.0)),
 }
-QUICK: dict[str, Any] = {"seeds": (0, 1), "depths": (2, 10), "train_count": 3000, "epochs": 2}
+QUICK: dict[str, Any] = {
+    "seeds": (0, 1, 2),
+    "inits": ("zeros", "too-small", "normal", "xavier-normal", "kaiming-normal", "too-large"),
+    "depths": (2, 10),
+    "train_count": 2000,
+    "epochs": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Initialization(Experiment):
     name = "init"
     title = "Initial weights: which networks learn at all"
     dataset: str = "mnist"
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     inits: tuple[str, ...] = tuple(INITS)
     activations: tuple[str, ...] = tuple(ACTIVATIONS)
     depths: tuple[int, ...] = (2, 5, 10)
@@ -191,8 +197,8 @@ def build_model(widths: Sequence[int], activation: type[nn.Module], fill: Callab
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
         layer = nn.Linear(inputs, outputs)
-        fill(layer.weight)
-        nn.init.zeros_(layer.bias)
+        for parameter in layer.parameters():
+            (fill if parameter.dim() > 1 else nn.init.zeros_)(parameter)
         layers += [layer, activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -228,7 +234,8 @@ class _Inspection(Callback):
         self.found: list[dict[str, Any]] = []
 
     def inspect(self, model: Any) -> None:
-        statistics = activation_statistics(model, *self.batch, bins=BINS)
+        x, target = self.batch
+        statistics = activation_statistics(model, x, target, bins=BINS)
         self.found.append(layer_figures(statistics, self.with_histograms))
 
     def on_epoch_end(self, training: Training, figures: EpochFigures) -> None:

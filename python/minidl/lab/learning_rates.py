@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, tuple[str, str, dict[str, Any]]] = {
 FACTORS = (0.1, 1.0, 10.0)  # times the suggestion: what is trained with
 SUGGESTED = FACTORS.index(1.0)
 LOWEST, HIGHEST = 1e-6, 10.0
-QUICK: dict[str, Any] = {"seeds": (0, 1), "batch_sizes": (32, 256), "train_count": 8000}
+QUICK: dict[str, Any] = {"seeds": (0, 1, 2), "batch_sizes": (32, 256), "train_count": 8000}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ METHODS = {
     "dropout-l2": Regularizer("dropout 0.2 + L2", dropout=0.2, l2=True),
     "batch-norm-dropout": Regularizer("batch norm + dropout 0.2", batch_norm=True, dropout=0.2),
 }
-QUICK: dict[str, Any] = {"seeds": (0, 1), "train_counts": (1000, 5000), "steps": 300, "width": 128}
+QUICK: dict[str, Any] = {"train_counts": (1000, 5000), "steps": 200, "width": 128}
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,8 @@ def _matrices(model: nn.Module) -> list[Any]:
 def share_of_zeros(model: nn.Module) -> float:
     """Of all elements of weight matrices, those that are exactly 0."""
     matrices = _matrices(model)
-    return sum(int((weight == 0).sum()) for weight in matrices) / sum(weight.size for weight in matrices)
+    zeros: int = sum(int((weight == 0).sum()) for weight in matrices)
+    return zeros / sum(int(weight.size) for weight in matrices)
 
 
 def largest_row_norm(model: nn.Module) -> float:
