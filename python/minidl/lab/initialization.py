@@ -174,9 +174,9 @@ class Initialization(Experiment):
         )
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import initialization_figures
+        from minidl.lab import initialization_pictures
 
-        return initialization_figures.draw(self, results)
+        return initialization_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import initialization_page

@@ -148,9 +148,9 @@ class LearningRates(Experiment):
         )
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import learning_rates_figures
+        from minidl.lab import learning_rates_pictures
 
-        return learning_rates_figures.draw(self, results)
+        return learning_rates_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import learning_rates_page

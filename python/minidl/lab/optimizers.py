@@ -190,9 +190,9 @@ class Optimizers(Experiment):
         return {"rates": _table_of_rates(results), "contraction": _table_of_contraction(results)}
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import optimizers_figures
+        from minidl.lab import optimizers_pictures
 
-        return optimizers_figures.draw(self, results)
+        return optimizers_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import optimizers_page

@@ -203,9 +203,9 @@ class Regularization(Experiment):
         )
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import regularization_figures
+        from minidl.lab import regularization_pictures
 
-        return regularization_figures.draw(self, results)
+        return regularization_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import regularization_page
