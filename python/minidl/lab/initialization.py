@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl import generator, nn, optim
-from minidl.lab.cost import training_cost
+from minidl.lab.cost import Cost, training_cost
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.images import Split, make_loaders
 from minidl.lab.outcome import thinned, train
@@ -109,8 +109,9 @@ class Initialization(Experiment):
             widths = (inputs, *[self.width] * depth, classes)
             steps = self.epochs * math.ceil(count / self.batch_size)
             evaluated = self.epochs * split.val_count + len(images.test_labels)
-            # A step's overhead grows with the layers: the pace is measured with few.
-            cost = training_cost(widths, self.batch_size, steps, evaluated)
+            # What a step takes beside its products grows with the layers; the pace is that of two.
+            more_layers = Cost(steps * (depth - 1) / 2)
+            cost = training_cost(widths, self.batch_size, steps, evaluated) + more_layers
             settings = {"init": init, "activation": activation, "depth": depth}
             runs.append(Run(f"{INITS[init][0]}, {activation}, {depth} layers", seed, settings, cost))
         return runs

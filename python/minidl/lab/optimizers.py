@@ -81,7 +81,7 @@ class Optimizers(Experiment):
     dataset: str = "mnist"
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     methods: tuple[str, ...] = tuple(METHODS)
-    train_count: int = 10000
+    train_count: int = 20000
     width: int = 100
     epochs: int = 10
     gd_epochs: int = 100  # a pass is one step of gradient descent

@@ -77,7 +77,7 @@ class Regularization(Experiment):
     methods: tuple[str, ...] = tuple(METHODS)
     train_counts: tuple[int | None, ...] = (1000, 10000, None)
     width: int = 256
-    steps: int = 3000
+    steps: int = 2000
     batch_size: int = 100
     lr: float = 0.05
     l2: float = 1e-3
