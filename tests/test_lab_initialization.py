@@ -238,6 +238,7 @@ def test_the_page_compares_depths_by_what_the_seeds_show() -> None:
     assert "validation accuracy fell with Kaiming N(0, 2/n)." in text(0.8, 0.95)
     assert "validation accuracy rose with Kaiming N(0, 2/n)." in text(0.95, 0.8)
     assert "validation accuracy shows no difference with any of them." in text(0.95, 0.95)
+    assert "(not counted, because a run diverged: Kaiming N(0, 2/n))" in text(math.nan, 0.95)
 
 
 # ---- the command

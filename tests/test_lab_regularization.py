@@ -160,7 +160,12 @@ def test_the_page_says_better_or_worse_only_where_the_seeds_show_it() -> None:
     assert "No difference that these seeds show: L2: weight decay." in equal
     assert ", of which L2: weight decay show no difference." in equal
     assert "A lower" not in equal
-    assert "the network without regularization diverged in a run" in page(TWO, both("none", val_loss=None), both("l2"))
+    lost = page(TWO, both("none", val_loss=None), both("l2"))
+    assert "the network without regularization diverged in a run" in lost
+    assert "No difference" not in lost
+    diverged = page(TWO, both("none"), both("l2", val_loss=None))
+    assert "Runs diverged with L2: weight decay." in diverged
+    assert "No difference" not in diverged
 
 
 def test_the_page_compares_few_and_many_images() -> None:
@@ -171,6 +176,7 @@ def test_the_page_compares_few_and_many_images() -> None:
     assert "gap without regularization grew" in grown
     assert "the same image is seen less often" not in grown
     assert "gap without regularization shows no difference" in page(TWO, few, both("none", 400, 0.5))
+    assert "gap without regularization" not in page(TWO, few, both("none", 400, None))
 
 
 def test_the_page_names_the_epochs_that_early_stopping_chose() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.lab.experiment import Result
 from minidl.lab.statistics import spread_of
-from minidl.lab.words import best_of, compare, counted, listed
+from minidl.lab.words import best_of, compare, counted, has_diverged, listed
 
 if TYPE_CHECKING:
     from minidl.lab.initialization import Initialization
@@ -189,13 +189,15 @@ def _depths(experiment: Initialization, results: Sequence[Result]) -> list[str]:
     for activation in experiment.activations:
         shallow = _groups(experiment, results, activation, lowest)
         deep = _groups(experiment, results, activation, highest)
-        verdicts = {
-            name: compare(_accuracies(deep[name]), _accuracies(shallow[name])) for name in deep if name in shallow
-        }
+        pairs = {name: (_accuracies(deep[name]), _accuracies(shallow[name])) for name in deep if name in shallow}
+        diverged = [name for name, (many, few) in pairs.items() if has_diverged([*many, *few])]
+        verdicts = {name: compare(*pair) for name, pair in pairs.items() if name not in diverged}
         worse = [name for name, verdict in verdicts.items() if verdict == "lower"]
         better = [name for name, verdict in verdicts.items() if verdict == "higher"]
         parts = [f"fell with {listed(worse)}"] if worse else []
         parts += [f"rose with {listed(better)}"] if better else []
         text = " and ".join(parts) or "shows no difference with any of them"
+        if diverged:
+            text += f" (not counted, because a run diverged: {listed(diverged)})"
         sentences.append(f"From {lowest} to {highest} hidden layers of {activation} the validation accuracy {text}.")
     return [" ".join(sentences)]

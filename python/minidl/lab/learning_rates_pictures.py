@@ -83,6 +83,7 @@ def _trained(experiment: LearningRates, results: Sequence[Result]) -> Any:
             )
         axes.set_xscale("log")
         axes.set_xticks(FACTORS, ["1/10", "1", "10"])
+        axes.set_xlim(0.05, 20)
         axes.minorticks_off()
         axes.set_yscale("log")
         finish_axes(axes, "learning rate / suggestion", title=_title(optimizer))

@@ -134,6 +134,7 @@ def _contraction(results: Sequence[Result]) -> Any:
         predicted = np.linalg.norm(start * factors ** steps[:, None], axis=1)
         grid[0, 1].plot(steps, np.linalg.norm(path, axis=1), ".", markersize=4, color=style["color"], label=label)
         grid[0, 1].plot(steps, predicted, linewidth=1, color=style["color"])
+    grid[0, 0].set_title(f"{surface.title}: the first {SHOWN_STEPS} steps", fontsize="medium")
     grid[0, 1].set_yscale("log")
     finish_axes(
         grid[0, 1], "step", "distance to the minimum", "Dots: measured; lines: predicted by |1 - lr · curvature|"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from minidl.lab.experiment import Result
 from minidl.lab.regularization_pictures import counts_of, group_of
 from minidl.lab.statistics import spread_of
-from minidl.lab.words import best_of, compare, counted, listed
+from minidl.lab.words import best_of, compare, counted, has_diverged, listed
 
 if TYPE_CHECKING:
     from minidl.lab.regularization import Regularization
@@ -67,7 +67,9 @@ def _methods(experiment: Regularization, results: Sequence[Result], count: int) 
         own = spread_of(gap(each) for each in group)
         text = "diverged in a run" if math.isnan(own.mean) else f"ended with a gap of {own.text(digits=3)}"
         sentences.append(f"With {counted(count, 'image')}, the network without regularization {text}.")
-        verdicts = {name: compare(losses, groups["none"]) for name, losses in groups.items() if name != "none"}
+        diverged = [name for name, losses in groups.items() if has_diverged(losses)]
+        comparable = [name for name in groups if name not in ("none", *diverged) and "none" not in diverged]
+        verdicts = {name: compare(groups[name], groups["none"]) for name in comparable}
         for verdict, words in (
             ("lower", "A lower validation loss came from"),
             ("higher", "A higher validation loss came from"),
@@ -78,6 +80,9 @@ def _methods(experiment: Regularization, results: Sequence[Result], count: int) 
         same = [name for name, found in verdicts.items() if found == "equal"]
         if same:
             sentences.append(f"No difference that these seeds show: {listed(same)}.")
+        others = [name for name in diverged if name != "none"]
+        if others:
+            sentences.append(f"Runs diverged with {listed(others)}.")
     best = best_of(groups, is_highest=False)
     if best is not None:
         name, equals = best
@@ -95,6 +100,8 @@ def _amount(experiment: Regularization, results: Sequence[Result]) -> list[str]:
     if len(counts) < 2 or "none" not in experiment.methods:
         return []
     few, many = ([gap(each) for each in group_of(results, "none", count)] for count in (counts[0], counts[-1]))
+    if has_diverged([*few, *many]):
+        return []
     verdict = compare(many, few)
     words = {"lower": "shrank", "higher": "grew", "equal": "shows no difference over these seeds"}[verdict]
     reason = ": the same image is seen less often, and there are more to be right about" if verdict == "lower" else ""

@@ -30,7 +30,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def compare(a: Sequence[float], b: Sequence[float]) -> Literal["higher", "lower", "equal"]:
-    """Whether the mean of `a` is above or below that of `b` by more than chance explains; "equal": not shown.
+    """Whether the mean of `a` is above or below that of `b` by more than chance explains; "equal": not shown,
+    as where one of them has a single value or holds nan (`has_diverged`).
 
     >>> compare([0.98, 0.981], [0.95, 0.951]), compare([0.98], [0.95])
     ('higher', 'equal')
@@ -38,6 +39,15 @@ def compare(a: Sequence[float], b: Sequence[float]) -> Literal["higher", "lower"
     if not differ(a, b):
         return "equal"
     return "higher" if spread_of(a).mean > spread_of(b).mean else "lower"
+
+
+def has_diverged(values: Sequence[float]) -> bool:
+    """Whether one of them is nan, as that of a run that diverged is: such groups cannot be compared.
+
+    >>> has_diverged([1.0, float("nan")]), has_diverged([1.0])
+    (True, False)
+    """
+    return any(math.isnan(value) for value in values)
 
 
 def best_of(groups: Mapping[str, Sequence[float]], is_highest: bool) -> tuple[str, list[str]] | None:
