@@ -53,7 +53,7 @@ METHODS = {
     "gd": Method("GD (all images)", "SGD", (0.1, 0.3, 1.0), None),
     "sgd": Method("SGD (one image)", "SGD", (0.001, 0.003, 0.01, 0.03), 1),
     "batch-16": Method("SGD (batches of 16)", "SGD", (0.01, 0.03, 0.1, 0.3), 16),
-    "batch-64": Method("SGD (batches of 64)", "SGD", (0.03, 0.1, 0.3), 64),
+    "batch-64": Method("SGD (batches of 64)", "SGD", (0.01, 0.03, 0.1, 0.3), 64),
     "batch-256": Method("SGD (batches of 256)", "SGD", (0.1, 0.3, 1.0), 256),
     "momentum": Method("Momentum", "SGD", (0.01, 0.03, 0.1), 64, {"momentum": 0.9}),
     "nesterov": Method("Nesterov", "SGD", (0.01, 0.03, 0.1), 64, {"momentum": 0.9, "nesterov": True}),

@@ -80,9 +80,9 @@ def _methods(experiment: Regularization, results: Sequence[Result], count: int) 
         same = [name for name, found in verdicts.items() if found == "equal"]
         if same:
             sentences.append(f"No difference that these seeds show: {listed(same)}.")
-        others = [name for name in diverged if name != "none"]
-        if others:
-            sentences.append(f"Runs diverged with {listed(others)}.")
+        lost = [name for name in diverged if name != "none"]
+        if lost:
+            sentences.append(f"Runs diverged with {listed(lost)}.")
     best = best_of(groups, is_highest=False)
     if best is not None:
         name, equals = best
