@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl import backends
+from minidl.cli import lab_init, lab_lr_find, lab_optimizers, lab_regularization  # noqa: F401 - they register
 from minidl.cli.bench import bench_app
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden
 from minidl.cli.lab import lab_app
