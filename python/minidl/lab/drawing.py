@@ -19,7 +19,9 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def band(axes: Any, x: Sequence[float], curves: Sequence[Sequence[float]], label: str, colour: str, **line: Any) -> None:
+def band(
+    axes: Any, x: Sequence[float], curves: Sequence[Sequence[float]], label: str, colour: str, **line: Any
+) -> None:
     """The mean of some curves as a line, from the lowest to the highest as a band; None in a curve is a gap."""
     values = np.array(curves, dtype=float)
     axes.plot(x, values.mean(0), label=label, color=colour, **line)

@@ -94,11 +94,11 @@ def _labels(count: int, classes: int) -> npt.NDArray[np.int64]:
 
 
 def _uniform(count: int, generator: Generator) -> npt.NDArray[np.float64]:
-    return ops.rand(count, generator=generator).numpy().astype(np.float64)  # type: ignore[no-any-return]
+    return ops.rand(count, generator=generator).numpy().astype(np.float64)
 
 
 def _normal(count: int, columns: int, generator: Generator) -> npt.NDArray[np.float64]:
-    return ops.randn(count, columns, generator=generator).numpy().astype(np.float64)  # type: ignore[no-any-return]
+    return ops.randn(count, columns, generator=generator).numpy().astype(np.float64)
 
 
 def _scattered(
