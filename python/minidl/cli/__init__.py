@@ -10,7 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl import backends
-from minidl.cli import lab_batch_norm as lab_batch_norm, lab_perceptron as lab_perceptron
+from minidl.cli import (
+    lab_batch_norm as lab_batch_norm,
+    lab_landscape as lab_landscape,
+    lab_perceptron as lab_perceptron,
+)
 from minidl.cli.bench import bench_app
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden
 from minidl.cli.lab import lab_app

@@ -159,8 +159,8 @@ class BatchNorm(Experiment):
         if len(set(self.hidden)) == 1:
             layers = f"{len(self.hidden)} x {self.hidden[0]} sigmoid units"
         setup = (
-            f"{layers}, {self.dataset}, batches of {self.batch_size}, {self.epochs} epochs, plain SGD with the learning "
-            f"rate {self.lr:g} times {', '.join(f'{factor:g}' for factor in self.factors)}, initial weights "
+            f"{layers}, {self.dataset}, batches of {self.batch_size}, {self.epochs} epochs, plain SGD with the "
+            f"learning rate {self.lr:g} times {', '.join(f'{factor:g}' for factor in self.factors)}, initial weights "
             f"N(0, {self.weight_std:g}^2)"
         )
         return batch_norm_page.page(results, setup, self._measured_name)
@@ -177,7 +177,7 @@ def _over_seeds(steps: Sequence[int | None]) -> Spread | str:
 
 
 def inputs_of_last_activation(model: nn.Sequential, x: Tensor) -> Tensor:
-    """What the last but one layer of a model is given, (samples, units); running averages are neither used nor moved."""
+    """What the last but one layer of a model is given, (samples, units); running averages play no part."""
     for layer in list(model)[:-2]:
         if isinstance(layer, nn.BatchNorm1d):
             x = functional.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)

@@ -47,8 +47,8 @@ def page(results: Sequence[Result], setup: str, measured: str) -> list[str]:
             if measured == "test"
             else "The test images were not looked at. "
         )
-        + "For accuracy batch norm uses its running averages; the inputs of the sigmoids are those of up to 1,000 images "
-        "normalized by their own statistics, as in training.",
+        + "For accuracy batch norm uses its running averages; the inputs of the sigmoids are those of up to 1,000 "
+        "images normalized by their own statistics, as in training.",
         _accuracy(results, factors[0], measured),
         _inputs(results, factors[0]),
     ]
