@@ -27,6 +27,13 @@ struct Segment {
   int64_t size;
 };
 
+// A weight that a constraint acts on row by row.
+template <typename T>
+struct Matrix {
+  T* weight;
+  int64_t rows, columns;
+};
+
 // What linear_forward applies to its result; each has a gradient that needs only the output.
 enum class Activation : int { none, relu, sigmoid, tanh };
 enum class Reduction : int { none, mean, sum };

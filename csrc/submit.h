@@ -39,6 +39,18 @@ struct KernelCall : Call {
   }
 };
 
+// An operand of a group: the parameter, its gradient and its states as rows; a matrix as its own gradient.
+template <typename T>
+std::vector<int64_t> operand_shape(const Segment<T>& segment) {
+  int64_t rows = 2;
+  for (auto* state : segment.state) rows += state != nullptr;
+  return {rows, segment.size};
+}
+template <typename T>
+std::vector<int64_t> operand_shape(const Matrix<T>& matrix) {
+  return {2, matrix.rows * matrix.columns};
+}
+
 // What a plan has to know of one argument: which memory is read, which written, where a pointer stands.
 template <typename Parameter>
 void note_argument(Plan& plan, Call& call, const Array& array) {
@@ -58,12 +70,8 @@ void note_argument(Plan& plan, Call& call, const Argument& argument) {
       plan.note_read(array);
       plan.note_write(array);
     }
-    // A segment is one operand: its parameter, gradient and states as rows.
-    for (const auto& segment : argument->segments) {
-      int64_t rows = 2;
-      for (auto* state : segment.state) rows += state != nullptr;
-      call.operands.push_back({{rows, segment.size}, argument->itemsize});
-    }
+    for (const auto& segment : argument->segments)
+      call.operands.push_back({operand_shape(segment), argument->itemsize});
   }
 }
 

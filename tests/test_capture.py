@@ -26,7 +26,7 @@ def build(kind: str) -> tuple[nn.Module, Any, Any]:
         width = units
     model = nn.Sequential(*layers, nn.Linear(width, 5))
     if "sgd" in kind:
-        optimizer: Any = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, max_norm=1.0)
+        optimizer: Any = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, max_grad_norm=1.0)
     else:
         optimizer = optim.Adam(model.parameters(), lr=0.01, weight_decay=0.01)
     return model, optimizer, optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=200)

@@ -1,5 +1,6 @@
 """The command line: what it prints, writes, refuses; that runs repeat and resume."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from minidl import _cpu, selftest
 from minidl.cli import app, config, plots
 from minidl.cli.predict import read_image
 from minidl.data import images as image_sets, load_images
-from requirements import mnist_folder
+from requirements import missing, mnist_folder
 
 FAST = ["--dataset", "digits", "--epochs", "2", "--hidden", "32"]
 
@@ -210,6 +211,24 @@ def test_a_picture_without_matplotlib_is_refused_or_explained(monkeypatch):
     assert "pip install matplotlib" in result.stderr
     assert "pip install matplotlib gives the picture" in train().stdout
     assert plots.can_plot()
+
+
+def test_tensorboard_is_checked_before_training_and_told_how_to_look_at(monkeypatch):
+    for name in ("tensorboard", "tensorboard.summary.writer.event_file_writer"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            result = call("train", *FAST, "--tensorboard", "board")
+        assert result.exit_code == 1
+        assert "pip install tensorboard" in result.stderr
+        assert "epoch" not in result.stdout
+    if importlib.util.find_spec("tensorboard") is None:
+        missing("tensorboard", "tensorboard is not installed")
+    Path("file").touch()
+    result = call("train", *FAST, "--tensorboard", "file")
+    assert result.exit_code == 1
+    assert "cannot write into file: it is a file; name a folder" in result.stderr
+    assert "tensorboard --logdir board" in train("--tensorboard", "board").stdout
+    assert len(list(Path("board").iterdir())) == 1
 
 
 def test_without_mnist_the_default_falls_back_loudly_and_a_name_fails(monkeypatch):

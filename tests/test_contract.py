@@ -17,7 +17,7 @@ from requirements import missing
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "csrc/cpu/kernels"
-OPTIONAL_PACKAGES = ["matplotlib", "sklearn", "cupy", "torch", "scipy", "threadpoolctl"]
+OPTIONAL_PACKAGES = ["matplotlib", "sklearn", "cupy", "torch", "scipy", "threadpoolctl", "tensorboard"]
 
 
 def run_python(code: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -56,6 +56,8 @@ WIDE_BOTH = [
     ("normalization", "input_gradient_kernel"),
     ("optimizer", "step_kernel"),
     ("optimizer", "scale_gradients_kernel"),
+    ("regularization", "soft_threshold_kernel"),
+    ("regularization", "limit_row_norms_kernel"),
     ("softmax", "row_kernel"),
     ("softmax", "write_kernel"),
 ]

@@ -183,7 +183,7 @@ def test_results_do_not_depend_on_the_threads(backend: Backend) -> None:
     def result(threads: int) -> Array:
         _cpu.set_thread_count(threads)
         param = Tensor(np.linspace(-1, 1, 100003, dtype=np.float32), requires_grad=True)
-        optimizer = optim.Adam([param], max_norm=1.0)
+        optimizer = optim.Adam([param], max_grad_norm=1.0)
         for step in range(3):
             param.grad = Tensor(np.cos(np.arange(100003) + step).astype(np.float32))
             optimizer.step()
@@ -232,9 +232,9 @@ def test_one_group_may_mix_number_types_and_layouts() -> None:
     assert transposed.array.base is memory
 
 
-def test_max_norm_clips_the_group_before_the_step() -> None:
+def test_max_grad_norm_clips_the_group_before_the_step() -> None:
     params = [minidl.zeros(2, requires_grad=True), minidl.zeros(1, dtype=minidl.float64, requires_grad=True)]
-    optimizer = optim.SGD(params, lr=1.0, max_norm=1.0)
+    optimizer = optim.SGD(params, lr=1.0, max_grad_norm=1.0)
     params[0].grad, params[1].grad = minidl.tensor([2.0, 3.0]), minidl.tensor([6.0], dtype=minidl.float64)
     optimizer.step()  # the norm is 7
     np.testing.assert_allclose(params[0].detach().numpy(), [-2 / 7, -3 / 7], rtol=1e-6)

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,44 +14,10 @@ from rich.console import Console
 
 import minidl
 from minidl import nn, optim, training
-from minidl.data import DataLoader, PixelDataset, TensorDataset, load_images
+from minidl.data import DataLoader, TensorDataset
 from minidl.nn import functional
 from minidl.training import Callback, EarlyStopping, ModelCheckpoint, NonFiniteLossError, fit
-
-DIGITS = load_images("digits")
-
-
-def digits_loader(batch_size: int = 64, generator: minidl.Generator | None = None) -> DataLoader:
-    images = minidl.from_numpy(DIGITS.train_images.reshape(len(DIGITS.train_images), -1))
-    dataset = PixelDataset(images, minidl.from_numpy(DIGITS.train_labels), 1 / 16)
-    return DataLoader(dataset, batch_size, shuffle=True, generator=generator)
-
-
-def held_out() -> DataLoader:
-    images = minidl.from_numpy(DIGITS.test_images.reshape(len(DIGITS.test_images), -1))
-    return DataLoader(PixelDataset(images, minidl.from_numpy(DIGITS.test_labels), 1 / 16), 128)
-
-
-def build(seed: int = 0, lr: float = 0.01) -> dict:
-    """A small network with everything that has state: batch norm, dropout, momentum, a schedule."""
-    minidl.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 10))
-    optimizer = optim.AdamW(model.parameters(), lr=lr)
-    schedule = optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=4 * 23)
-    return {"model": model, "optimizer": optimizer, "scheduler": schedule}
-
-
-def train(epochs: int = 4, seed: int = 0, loader: DataLoader | None = None, **options: object):
-    parts = build(seed)
-    model = parts["model"]
-    history = fit(train_data=loader or digits_loader(), epochs=epochs, **parts, **options)
-    return history, model
-
-
-def same_weights(a: nn.Module, b: nn.Module) -> bool:
-    ours, theirs = a.state_dict(), b.state_dict()
-    return all(minidl.equal(ours[key], theirs[key]) for key in ours)
-
+from training_runs import StopAt, build, digits_loader, held_out, same_weights, train
 
 # ---- learning
 
@@ -124,17 +89,6 @@ def test_the_number_of_threads_does_not_change_a_run():
         minidl.set_num_threads(threads)
         fingerprints.append(train(epochs=1, loader=digits_loader(512))[0].fingerprint)
     assert len(set(fingerprints)) == 1
-
-
-class StopAt(Callback):
-    """Does what Ctrl-C does, after one step."""
-
-    def __init__(self, epoch: int, step: int) -> None:
-        self.place = (epoch, step)
-
-    def on_batch_end(self, training) -> None:
-        if (training.epoch, training.step) == self.place:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("place", [(0, 1), (1, 7), (2, 23), (3, 22)])
@@ -303,8 +257,8 @@ def test_early_stopping_puts_the_best_weights_back():
 
 
 def test_early_stopping_needs_something_to_watch():
-    with pytest.raises(ValueError, match="monitor must be one of epoch, train_loss"):
-        EarlyStopping("loss")
+    with pytest.raises(ValueError, match="monitor must be one of train_loss, train_accuracy, val_loss"):
+        train(epochs=1, callbacks=[EarlyStopping("loss")])
     with pytest.raises(ValueError, match="val_loss is not measured"):
         train(epochs=1, callbacks=[EarlyStopping()])
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):

@@ -74,6 +74,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("minidl.io"), name)
     if name == "summary":
         return importlib.import_module("minidl.nn.summary").summary
+    if name == "lr_find":
+        return importlib.import_module("minidl.training").lr_find
     if name in _lazy_modules:
         return importlib.import_module(f"minidl.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

@@ -18,6 +18,7 @@ OPTIONAL_PACKAGES = {
     "matplotlib": "learning-curve pictures",
     "cupy": "arrays on NVIDIA GPUs",
     "sklearn": "other learners to compare with",
+    "tensorboard": "curves in a browser",
 }
 DISTRIBUTIONS = {"cupy": "cupy-cuda13x[ctk]", "sklearn": "scikit-learn"}
 SWITCHES = ("MINIDL_CPU_ISA", "MINIDL_NUM_THREADS", "MINIDL_DATA_DIR")

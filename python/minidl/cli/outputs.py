@@ -52,6 +52,17 @@ def _new_folder(dataset: str) -> Path:
     return folder
 
 
+def check_folder(path: Path) -> None:
+    """Makes a folder and tries it.
+
+    Raises:
+        OSError: nothing can be written there; the message says why.
+    """
+    if path.exists() and not path.is_dir():
+        raise OSError(f"cannot write into {path}: it is a file; name a folder")
+    check_writable(path / "events")
+
+
 def check_writable(path: Path) -> None:
     """Makes the folder of a file and tries it.
 

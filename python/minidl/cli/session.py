@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl.cli.config import RunConfig
-from minidl.cli.outputs import check_writable, choose_outputs
+from minidl.cli.outputs import check_folder, check_writable, choose_outputs
 from minidl.cli.plots import can_plot, import_beside
 from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
 from minidl.data import load_images
-from minidl.training import TrainingInterrupted, load_checkpoint
+from minidl.training import TensorBoard, TrainingInterrupted, load_checkpoint
+
+STEPS_PER_RECORD = 10  # in TensorBoard's event file
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Request:
     plot: Path | None = None
     until_accuracy: float | None = None
     wants_profile: bool = False
+    tensorboard: Path | None = None
 
 
 def run(request: Request, console: Console) -> Outcome:
@@ -42,6 +45,10 @@ def run(request: Request, console: Console) -> Outcome:
     """
     if request.plot is not None and not can_plot():
         raise ImportError("--plot needs matplotlib, which is not installed: pip install matplotlib")
+    board = None
+    if request.tensorboard is not None:
+        board = TensorBoard(request.tensorboard, every=STEPS_PER_RECORD, histograms=True)
+        check_folder(request.tensorboard)
     # Before a download, too: nobody wants to wait for that and then learn of a wrong path.
     for path in (request.checkpoint, request.record, request.plot):
         if path not in (None, "-"):
@@ -67,11 +74,14 @@ def run(request: Request, console: Console) -> Outcome:
             console,
             request.until_accuracy,
             request.wants_profile,
+            board,
         )
     except TrainingInterrupted as error:
         resume = f"minidl train --resume {outputs.checkpoint}"
         raise TrainingInterrupted(f"{error}; everything is saved, go on with: {resume}") from None
     told = write_results(outcome, outputs)
+    if request.tensorboard is not None:
+        told["tensorboard"] = f"tensorboard --logdir {request.tensorboard}"
     _print_summary(outcome, told, console)
     return outcome
 

@@ -26,6 +26,7 @@ from minidl.training import (
     ModelCheckpoint,
     ProgressBar,
     StopAtAccuracy,
+    TensorBoard,
     Training,
     evaluate,
 )
@@ -65,6 +66,7 @@ def train(
     console: Console,
     until_accuracy: float | None = None,
     wants_profile: bool = False,
+    board: TensorBoard | None = None,
 ) -> Outcome:
     """Trains as configured, or until an epoch reaches a test accuracy, and measures the test accuracy.
 
@@ -80,6 +82,8 @@ def train(
     optimizer = build_optimizer(config, model)
     schedule = build_schedule(config, optimizer, config.epochs * len(loaders.train))
     callbacks: list[Callback] = [] if console.quiet else [ProgressBar(console)]
+    if board is not None:
+        callbacks.append(board)
     if config.patience is not None:
         callbacks.append(EarlyStopping("val_loss", config.patience))
     stop = None if until_accuracy is None else StopAtAccuracy(loaders.test, until_accuracy)

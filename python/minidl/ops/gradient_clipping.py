@@ -46,7 +46,9 @@ def squared_norm(tensors: Sequence[Tensor]) -> Any:
         backend = same[0].backend
         out = backend.empty((1,), _float64)
         backend.kernels.squared_norm([backend.contiguous(tensor.array) for tensor in same], out)
-        total = out if total is None else total + out
+        if total is not None:
+            backend.kernels.add_forward(total, out, out)
+        total = out
     return total
 
 

@@ -27,7 +27,9 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        max_grad_norm: float | None = None,
         max_norm: float | None = None,
+        l1_decay: float = 0.0,
         **implementation: bool | None,
     ) -> None:
         defaults = {
@@ -37,7 +39,9 @@ class Adagrad(Optimizer):
             "weight_decay": weight_decay,
             "initial_accumulator_value": initial_accumulator_value,
             "maximize": maximize,
+            "max_grad_norm": max_grad_norm,
             "max_norm": max_norm,
+            "l1_decay": l1_decay,
         }
         super().__init__(params, defaults, implementation)
 

@@ -29,7 +29,9 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        max_grad_norm: float | None = None,
         max_norm: float | None = None,
+        l1_decay: float = 0.0,
         **implementation: bool | None,
     ) -> None:
         defaults = {
@@ -40,7 +42,9 @@ class Adam(Optimizer):
             "amsgrad": amsgrad,
             "maximize": maximize,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "max_grad_norm": max_grad_norm,
             "max_norm": max_norm,
+            "l1_decay": l1_decay,
         }
         super().__init__(params, defaults, implementation)
 
@@ -64,7 +68,9 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        max_grad_norm: float | None = None,
         max_norm: float | None = None,
+        l1_decay: float = 0.0,
         **implementation: bool | None,
     ) -> None:
         super().__init__(
@@ -76,6 +82,8 @@ class AdamW(Adam):
             amsgrad,
             maximize=maximize,
             decoupled_weight_decay=True,
+            max_grad_norm=max_grad_norm,
             max_norm=max_norm,
+            l1_decay=l1_decay,
             **implementation,
         )

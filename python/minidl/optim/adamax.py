@@ -25,7 +25,9 @@ class Adamax(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        max_grad_norm: float | None = None,
         max_norm: float | None = None,
+        l1_decay: float = 0.0,
         **implementation: bool | None,
     ) -> None:
         defaults = {
@@ -34,7 +36,9 @@ class Adamax(Optimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "maximize": maximize,
+            "max_grad_norm": max_grad_norm,
             "max_norm": max_norm,
+            "l1_decay": l1_decay,
         }
         super().__init__(params, defaults, implementation)
 

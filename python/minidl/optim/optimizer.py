@@ -22,9 +22,21 @@ class Optimizer:
     ``param_groups`` is a list of dictionaries of options, ``state`` a dictionary from parameter to its tensors. A
     parameter whose grad is None is skipped and its state, the count of its steps included, stays as it is.
 
-    Every option may differ per group. One is minidl's own: ``max_norm`` scales the gradients of the group, taken as one
-    vector, down to this norm before the step. PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and
-    change nothing, because every step is fused and can be captured; ``differentiable=True`` is not supported.
+    Every option may differ per group. Three are minidl's own; each has its part in a step of every parameter that has a
+    gradient, in this order:
+
+    - ``max_grad_norm``, before the step: the gradients of the group, taken as one vector, are scaled down to this norm.
+    - ``l1_decay``: w = sign(w) * max(|w| - lr * l1_decay, 0), the proximal step of the penalty l1_decay * sum of |w|
+      (FOBOS, Duchi and Singer 2009). Weights become exactly 0, which the penalty as a term of the loss does not give.
+      The step itself knows nothing of it: adaptive rates and momentum do not change the threshold.
+    - ``max_norm``: every row of a weight matrix, the weights into one unit, is scaled down to a norm of at most this
+      (Srivastava 2014): row *= min(1, max_norm / |row|). Of more than 2 dimensions the first counts the units; vectors
+      are left alone, and so is a row that holds nan or inf. What is scaled in float32 has a norm of at most max_norm,
+      and of at least (1 - 2.5 * 2^-23) * max_norm, computed exactly; in float64 the rounding of the sum of squares
+      comes on top, about 2^-53 times the square root of the row's length.
+
+    PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and change nothing, because every step is fused and
+    can be captured; ``differentiable=True`` is not supported.
 
     A subclass names its kernel and, in the kernel's order, the tensors that it keeps per parameter.
     """
@@ -83,9 +95,9 @@ class Optimizer:
 
     def _step_group(self, group: ParamGroup) -> None:
         active = [param for param in group["params"] if param.grad is not None]
-        if group["max_norm"] is not None and active:
+        if group["max_grad_norm"] is not None and active:
             grads = [param.grad for param in active]
-            scale_to_norm_(grads, squared_norm(grads), group["max_norm"])
+            scale_to_norm_(grads, squared_norm(grads), group["max_grad_norm"])
         names = self.state_names(group)
         counters = self.counter_names if any(names) else ()
         kept_names = {*counters, *names} - {None}
@@ -101,6 +113,11 @@ class Optimizer:
                 counts = [[state[name].array for state in kept] for name in counters]
             step = getattr(backend.kernels, self.kernel)
             step(arrays, grads, states, counts, group.schedule(backend), *self.scalars(group))
+            if group["l1_decay"] > 0:
+                backend.kernels.soft_threshold(arrays, group.schedule(backend), group["l1_decay"])
+            matrices = [array for array in arrays if array.ndim > 1]
+            if group["max_norm"] is not None and matrices:
+                backend.kernels.limit_row_norms(matrices, group["max_norm"])
             note_changed(params, arrays)
 
     def _state_of(self, param: Tensor, group: ParamGroup, names: set[Any]) -> dict[str, Tensor]:

@@ -24,7 +24,9 @@ _ranges: dict[str, tuple[float, float, bool]] = {
     "lr_decay": (0, math.inf, True),
     "initial_accumulator_value": (0, math.inf, True),
     "momentum_decay": (0, math.inf, True),
+    "max_grad_norm": (0, math.inf, True),
     "max_norm": (0, math.inf, True),
+    "l1_decay": (0, math.inf, True),
 }
 
 

@@ -28,7 +28,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        max_grad_norm: float | None = None,
         max_norm: float | None = None,
+        l1_decay: float = 0.0,
         **implementation: bool | None,
     ) -> None:
         defaults = {
@@ -39,7 +41,9 @@ class RMSprop(Optimizer):
             "momentum": momentum,
             "centered": centered,
             "maximize": maximize,
+            "max_grad_norm": max_grad_norm,
             "max_norm": max_norm,
+            "l1_decay": l1_decay,
         }
         super().__init__(params, defaults, implementation)
 

@@ -38,7 +38,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        max_grad_norm: float | None = None,
         max_norm: float | None = None,
+        l1_decay: float = 0.0,
         **implementation: bool | None,
     ) -> None:
         defaults = {
@@ -48,7 +50,9 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "max_grad_norm": max_grad_norm,
             "max_norm": max_norm,
+            "l1_decay": l1_decay,
         }
         super().__init__(params, defaults, implementation)
 

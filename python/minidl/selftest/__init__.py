@@ -10,11 +10,17 @@ import numpy as np
 
 from minidl import _cpu, backends
 from minidl.host_arrays import CopyingKernels
-from minidl.selftest import elementwise, optimizer, randomness, reduction
+from minidl.selftest import elementwise, optimizer, randomness, reduction, regularization
 from minidl.selftest.check import Checks, Inputs
 
 DTYPES = ("float32", "float64")
-CHECKS: Checks = {**elementwise.CHECKS, **reduction.CHECKS, **randomness.CHECKS, **optimizer.CHECKS}
+CHECKS: Checks = {
+    **elementwise.CHECKS,
+    **reduction.CHECKS,
+    **randomness.CHECKS,
+    **optimizer.CHECKS,
+    **regularization.CHECKS,
+}
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,30 @@ from typing import Any
 
 from minidl import io
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The contents of a checkpoint: config, model, optimizer, scheduler, random, progress, history, callbacks.
 
+    A checkpoint of version 1 is brought up to date: its groups' `max_norm` is what is now called `max_grad_norm`.
+
     Raises:
-        ValueError: the file is not a checkpoint of this version of the trainer.
+        ValueError: the file is not a checkpoint of the trainer, or of a version that this one does not know.
     """
     state = io.load(path)
-    if not isinstance(state, dict) or state.get("checkpoint_version") != CHECKPOINT_VERSION:
-        raise ValueError(f"load: {path} must be a checkpoint of minidl's trainer, version {CHECKPOINT_VERSION}")
-    return state
+    version = state.get("checkpoint_version") if isinstance(state, dict) else None
+    if version not in (1, CHECKPOINT_VERSION):
+        raise ValueError(
+            f"load: {path} must be a checkpoint of minidl's trainer, version 1 to {CHECKPOINT_VERSION}, "
+            f"got {'no checkpoint' if version is None else f'version {version}'}"
+        )
+    if version == 1:
+        for group in state["optimizer"]["param_groups"]:
+            group |= {"max_grad_norm": group["max_norm"], "max_norm": None, "l1_decay": 0.0}
+        state["progress"]["accumulate"] = 1
+    checkpoint: dict[str, Any] = state
+    return checkpoint
 
 
 def load_model(model: Any, state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -37,3 +48,13 @@ def load_model(model: Any, state: dict[str, Any], path: str | os.PathLike[str]) 
                 f"load: {path} is of another architecture: {key!r} has shape {wanted} in the model, {got} in the file"
             )
     model.load_state_dict(state)
+
+
+def names_of(callbacks: list[Any]) -> list[str]:
+    """A name for the state of each callback: its class, with a number where there are several."""
+    names: list[str] = []
+    for callback in callbacks:
+        name = type(callback).__name__
+        count = sum(type(other).__name__ == name for other in callbacks[: len(names)])
+        names.append(f"{name} {count + 1}" if count else name)
+    return names

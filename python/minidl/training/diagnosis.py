@@ -26,17 +26,17 @@ def first_bad_weight(model: Any) -> str | None:
     return None
 
 
-def first_bad_layer(model: Any, x: Any) -> str:
-    """Runs the model on x once more and says, in words, what went bad first: the input, a weight, or an output.
+def first_bad_layer(model: Any, *inputs: Any) -> str:
+    """Runs the model on each input once more and says, in words, what went bad first: an input, a weight, an output.
 
     The model's parameters and buffers are as before afterwards.
     """
-    if not is_finite(x):
+    if not all(is_finite(x) for x in inputs):
         return "the input batch, which holds nan or inf"
     found: list[str] = []
 
     def inspect(name: str) -> Any:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
+        def hook(module: Any, args: Any, output: Any) -> None:
             if found:
                 return
             weight = first_bad_weight(module)
@@ -52,7 +52,8 @@ def first_bad_layer(model: Any, x: Any) -> str:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
         with no_grad():
-            model(x)
+            for x in inputs:
+                model(x)
     finally:
         for handle in handles:
             handle.remove()

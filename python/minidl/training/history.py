@@ -1,4 +1,4 @@
-"""The figures of a training run: one loss per step, one row per epoch."""
+"""What a run measured: the loss of every step and the figures of every epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class EpochFigures:
-    """One epoch; losses and accuracies are means over samples, None where they were not measured."""
+    """One epoch; losses and accuracies are means over samples, None where they were not measured.
+
+    `metrics` are those that `fit` was given, by name, measured on the validation data.
+    """
 
     epoch: int
     train_loss: float
@@ -21,6 +24,20 @@ class EpochFigures:
     learning_rate: float
     seconds: float
     samples_per_second: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def as_row(self) -> dict[str, Any]:
+        """All figures by name in one flat dictionary, the metrics last.
+
+        >>> figures = EpochFigures(1, 0.5, None, 0.6, None, 0.1, 2.0, 50.0, {"top-5": 0.9})
+        >>> figures.as_row()["val_loss"], figures.as_row()["top-5"]
+        (0.6, 0.9)
+        """
+        row = {name: getattr(self, name) for name in FIELDS}
+        return row | self.metrics
+
+
+FIELDS = tuple(name for name in EpochFigures.__dataclass_fields__ if name != "metrics")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""fit(): the training loop, with callbacks, checkpoints that resume bit by bit, and a stop at the first bad loss."""
+"""Training: the loop, with callbacks, checkpoints that resume bit by bit, and a stop at the first bad loss."""
 
 from __future__ import annotations
 
@@ -6,64 +6,25 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from minidl import io, optim
 from minidl.capture import capture, require_finite
-from minidl.data import DataLoader
 from minidl.generator import default_generator
 from minidl.nn import functional
+from minidl.training.batches import BatchSource
 from minidl.training.callbacks import Callback, ModelCheckpoint
-from minidl.training.checkpoint import CHECKPOINT_VERSION, load_checkpoint, load_model
+from minidl.training.checkpoint import CHECKPOINT_VERSION, load_checkpoint, load_model, names_of
 from minidl.training.diagnosis import NonFiniteLossError, first_bad_layer, first_bad_weight
-from minidl.training.evaluation import Loss, count_correct, evaluate
-from minidl.training.history import EpochFigures, History
+from minidl.training.evaluation import Evaluation, Loss, Metric, count_correct, measure
+from minidl.training.history import FIELDS, EpochFigures, History
 from minidl.training.interrupt import TrainingInterrupted, deferred_interrupt
+from minidl.training.penalties import Penalty
 
 # Reading a loss waits for the device; on a GPU that is done for this many steps at once.
 GPU_STEPS_PER_READ = 50
-
-
-def fit(
-    model: Any,
-    train_data: Iterable[Any],
-    *,
-    epochs: int,
-    optimizer: Any,
-    loss: Loss = functional.cross_entropy,
-    scheduler: Any = None,
-    schedule_every: Literal["step", "epoch"] = "step",
-    val_data: Iterable[Any] | None = None,
-    callbacks: Sequence[Callback] = (),
-    resume: str | os.PathLike[str] | None = None,
-    config: dict[str, Any] | None = None,
-) -> History:
-    """Trains a model and returns the figures of the run.
-
-    Args:
-        model: the module; put into training mode.
-        train_data: batches (x, target) with a length, such as a DataLoader.
-        epochs: passes over `train_data`, those of a resumed checkpoint included.
-        optimizer, scheduler: of `optim`; `schedule_every` says when the scheduler steps.
-        loss: `loss(model(x), target)` is a scalar, the mean over the batch.
-        val_data: measured after every epoch.
-        callbacks: see `Callback`; EarlyStopping, ModelCheckpoint, CSVLogger, ProgressBar are at hand.
-        resume: a checkpoint of ModelCheckpoint; the run goes on as if it had never stopped, bit by bit.
-        config: kept in checkpoints, for programs that build the model from it.
-
-    Raises:
-        NonFiniteLossError: the loss or a weight became nan or inf.
-        TrainingInterrupted: Ctrl-C, after the step under way.
-        ValueError: the checkpoint belongs to another model.
-    """
-    training = Training(
-        model, train_data, epochs, optimizer, loss, scheduler, schedule_every, val_data, callbacks, config
-    )
-    if resume is not None:
-        training.load(resume)
-    return training.run()
 
 
 class Training:
@@ -81,11 +42,21 @@ class Training:
         val_data: Iterable[Any] | None = None,
         callbacks: Sequence[Callback] = (),
         config: dict[str, Any] | None = None,
+        accumulate: int = 1,
+        penalty: Penalty | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         if schedule_every not in ("step", "epoch"):
             raise ValueError(f"fit: schedule_every must be 'step' or 'epoch', got {schedule_every!r}")
         if len(train_data) == 0:
             raise ValueError("fit: train_data must hold at least one batch")
+        if accumulate < 1:
+            raise ValueError(f"fit: accumulate must be at least 1, got {accumulate}")
+        if metrics and val_data is None:
+            raise ValueError("fit: metrics are measured on val_data; pass it")
+        taken = sorted(set(metrics or {}) & set(FIELDS))
+        if taken:
+            raise ValueError(f"fit: metrics must have names of their own, got {', '.join(taken)}")
         self.model = model
         self.train_data = train_data
         self.epochs = epochs
@@ -97,16 +68,18 @@ class Training:
         # Checkpoints last: they hold the state that the other callbacks have reached.
         self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, ModelCheckpoint))
         self.config = config or {}
+        self.accumulate = accumulate
+        self.penalty = penalty
+        self.metrics = dict(metrics or {})
         self.history = History()
         self.epoch = 0
         self.should_stop = False
-        self.steps_per_epoch = len(train_data)
+        self.steps_per_epoch = -(-len(train_data) // accumulate)
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         self._steps_per_read = 1 if is_on_cpu else GPU_STEPS_PER_READ
-        self._pending: list[tuple[Any, Any, int]] = []
-        # A loader that gathers its batches by kernels leaves that to the step, where it is captured with the rest.
-        gathers = isinstance(train_data, DataLoader) and train_data.gathers_batches()
-        self._gather: Any = train_data.dataset.get_batch if gathers else None
+        # Of steps whose results are not read yet: (loss, hits or None, samples) of each batch.
+        self._pending: list[list[tuple[Any, Any, int]]] = []
+        self._source = BatchSource(train_data)
         self._captured_step = capture(self._compute_step, strict=False)
         self._begin_epoch()
 
@@ -114,6 +87,11 @@ class Training:
     def step(self) -> int:
         """Steps finished in the epoch under way."""
         return self._step
+
+    @property
+    def total_steps(self) -> int:
+        """Steps finished in the whole run."""
+        return self.epoch * self.steps_per_epoch + self._step
 
     @property
     def samples(self) -> int:
@@ -154,66 +132,65 @@ class Training:
         self._notify("on_epoch_begin")
         self.model.train()
         started = time.perf_counter()
-        for batch in self._remaining_batches():
-            self._train_step(batch)
+        for batches in self._remaining_steps():
+            self._train_step(batches)
             if self._interrupt.is_set:
                 self._seconds_before += time.perf_counter() - started
                 self._stop_for_interrupt()
         self._read_pending()
         self._require_finite_weights()
-        val_loss, val_accuracy = None, None
+        measured = None
         if self.val_data is not None:
-            val_loss, val_accuracy = evaluate(self.model, self.val_data, self.loss)
+            measured = measure(self.model, self.val_data, self.loss, self.metrics)
         if self.scheduler is not None and self.schedule_every == "epoch":
-            self._step_scheduler(self.epoch_loss if val_loss is None else val_loss)
-        self._finish_epoch(val_loss, val_accuracy, self._seconds_before + time.perf_counter() - started)
+            self._step_scheduler(self.epoch_loss if measured is None else measured.loss)
+        self._finish_epoch(measured, self._seconds_before + time.perf_counter() - started)
 
-    def _finish_epoch(self, val_loss: float | None, val_accuracy: float | None, seconds: float) -> None:
+    def _finish_epoch(self, measured: Evaluation | None, seconds: float) -> None:
         self.epoch += 1
         figures = EpochFigures(
             epoch=self.epoch,
             train_loss=self.epoch_loss,
             train_accuracy=self.epoch_accuracy,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_loss=None if measured is None else measured.loss,
+            val_accuracy=None if measured is None else measured.accuracy,
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
             seconds=seconds,
             samples_per_second=self._samples / max(seconds, 1e-9),
+            metrics={} if measured is None else measured.metrics,
         )
         self.history.epochs.append(figures)
         self._begin_epoch()
         self._notify("on_epoch_end", figures)
 
-    def _remaining_batches(self) -> Iterator[Any]:
-        """What _compute_step takes, for the rest of this epoch; a resumed epoch draws its order again and skips."""
+    def _remaining_steps(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of each step, as _compute_step takes them, for the rest of this epoch; a resumed epoch draws its
+        order again and skips."""
         now = self._random_state()
         if self._step == 0:
             self._random_at_begin = now
-            return self._batches()
+            return self._steps(iter(self._source))
         self._set_random_state(self._random_at_begin)
-        batches = self._batches()
-        for _ in itertools.islice(batches, self._step):
+        batches = iter(self._source)
+        for _ in itertools.islice(batches, self._step * self.accumulate):
             pass
         self._set_random_state(now)
-        return batches
+        return self._steps(batches)
 
-    def _batches(self) -> Iterator[Any]:
-        if self._gather is None:
-            return iter(self.train_data)
-        return ((index,) for index in self.train_data.index_batches())
+    def _steps(self, batches: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
+        while step := tuple(itertools.islice(batches, self.accumulate)):
+            yield step
 
-    def _load(self, batch: Any) -> Any:
-        return batch if self._gather is None else self._gather(*batch)
-
-    def _train_step(self, batch: Any) -> None:
+    def _train_step(self, batches: tuple[Any, ...]) -> None:
+        self._notify("on_step_begin")
         try:
-            loss, correct = self._captured_step(*batch)
+            results = self._captured_step(*batches)
         except FloatingPointError as error:
-            where = first_bad_layer(self.model, self._load(batch)[0])
+            where = first_bad_layer(self.model, *(self._source.load(batch)[0] for batch in batches))
             raise NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where)) from None
         if self._steps_per_read > 1:  # the next replay writes to the same memory
-            loss, correct = loss.clone(), None if correct is None else correct.clone()
-        self._pending.append((loss, correct, len(batch[-1])))
+            results = [(loss.clone(), None if hits is None else hits.clone()) for loss, hits in results]
+        self._pending.append([(*result, len(batch[-1])) for result, batch in zip(results, batches, strict=True)])
         if len(self._pending) >= self._steps_per_read:
             self._read_pending()
         if self.scheduler is not None and self.schedule_every == "step":
@@ -221,29 +198,41 @@ class Training:
         self._step += 1
         self._notify("on_batch_end")
 
-    def _compute_step(self, *batch: Any) -> tuple[Any, Any]:
-        """The part of a step that is captured: (loss, number of hits or None)."""
-        x, target = self._load(batch)
+    def _compute_step(self, *batches: Any) -> list[tuple[Any, Any]]:
+        """The part of a step that is captured: (loss, number of hits or None) of each batch."""
         self.optimizer.zero_grad()
-        output = self.model(x)
-        loss = self.loss(output, target)
-        if self._steps_per_read == 1:  # before the weights are touched
-            require_finite(loss.detach(), "the loss")
-        loss.backward()
+        samples = sum(len(batch[-1]) for batch in batches)
+        results = []
+        for batch in batches:
+            x, target = self._source.load(batch)
+            output = self.model(x)
+            loss = self.loss(output, target)
+            objective = loss if len(batches) == 1 else loss * (len(batch[-1]) / samples)
+            if self.penalty is not None and not results:  # once a step, not once a batch
+                objective = objective + self.penalty(self.model)
+            if self._steps_per_read == 1:  # before the weights are touched
+                require_finite(objective.detach(), "the loss")
+            objective.backward()
+            results.append((loss, count_correct(output, target)))
+        self._notify("on_before_optimizer_step")
         self.optimizer.step()
-        return loss, count_correct(output, target)
+        return results
 
     def _read_pending(self) -> None:
         pending, self._pending = self._pending, []
-        for i, (loss, correct, count) in enumerate(pending):
-            value = loss.item()
-            if not math.isfinite(value):
+        for i, results in enumerate(pending):
+            values = [(loss.item(), count) for loss, _, count in results]
+            samples = sum(count for _, count in values)
+            total = sum(value * count for value, count in values)
+            mean = values[0][0] if len(values) == 1 else total / samples
+            if not math.isfinite(mean):
                 step, where = self._step - (len(pending) - 1 - i), first_bad_weight(self.model)
-                raise NonFiniteLossError(self._describe_failure(f"the loss became {value}", step, where))
-            self.history.losses.append(value)
-            self._loss_sum += value * count
-            self._samples += count
-            self._correct = None if correct is None or self._correct is None else self._correct + int(correct.item())
+                raise NonFiniteLossError(self._describe_failure(f"the loss became {mean}", step, where))
+            self.history.losses.append(mean)
+            self._loss_sum += total
+            self._samples += samples
+            for _, hits, _ in results:
+                self._correct = None if hits is None or self._correct is None else self._correct + int(hits.item())
 
     def _require_finite_weights(self) -> None:
         bad = first_bad_weight(self.model)
@@ -297,9 +286,10 @@ class Training:
                     "correct": self._correct,
                     "seconds": self._seconds_before,
                     "should_stop": self.should_stop,
+                    "accumulate": self.accumulate,
                 },
                 "history": self.history.state_dict(),
-                "callbacks": {type(callback).__name__: callback.state_dict() for callback in self.callbacks},
+                "callbacks": {name: callback.state_dict() for name, callback in self._named_callbacks()},
             },
             path,
         )
@@ -307,6 +297,9 @@ class Training:
     def load(self, path: str | os.PathLike[str]) -> None:
         """Takes everything back from a checkpoint."""
         state = load_checkpoint(path)
+        accumulated = state["progress"]["accumulate"]
+        if accumulated != self.accumulate:
+            raise ValueError(f"load: {path} has accumulate={accumulated}, this run accumulate={self.accumulate}")
         load_model(self.model, state["model"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
@@ -318,8 +311,11 @@ class Training:
         self._seconds_before, self.should_stop = progress["seconds"], progress["should_stop"]
         self._random_at_begin = state["random_at_begin"]
         self._set_random_state(state["random"])
-        for callback in self.callbacks:
-            callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
+        for name, callback in self._named_callbacks():
+            callback.load_state_dict(state["callbacks"].get(name, {}))
+
+    def _named_callbacks(self) -> Iterator[tuple[str, Callback]]:
+        return zip(names_of(self.callbacks), self.callbacks, strict=True)
 
     def _generators(self) -> list[Any]:
         own = getattr(self.train_data, "generator", None)

@@ -12,6 +12,7 @@ from minidl.bench.rows import (
     optimizer,
     random,
     reduction,
+    regularization,
     roof,
     softmax,
 )
@@ -25,7 +26,7 @@ FAMILIES: dict[str, list[Row]] = {
     "loss": loss.ROWS,
     "normalization": normalization.ROWS,
     "random": random.ROWS,
-    "optimizer": optimizer.ROWS,
+    "optimizer": [*optimizer.ROWS, *regularization.ROWS],
     "roof": roof.ROWS,
 }
 ROWS: dict[str, Row] = {row.kernel: row for rows in FAMILIES.values() for row in rows}

@@ -13,7 +13,8 @@ SHAPES = {
 FUSED = ", fused=True"
 
 
-def _segment_flops(per_element: float) -> Count:
+def segment_flops(per_element: float) -> Count:
+    """Operations for each element of the parameters."""
     return lambda operands: per_element * sum(o.shape[1] for o in operands if len(o.shape) == 2)
 
 
@@ -23,7 +24,9 @@ def _step_traffic(operands: Operands) -> float:
     return sum((2 * rows - 1) * size * itemsize for (rows, size), itemsize in segments)
 
 
-def _gradient_traffic(passes: int) -> Count:
+def gradient_traffic(passes: int) -> Count:
+    """The bytes of so many passes over one array for each parameter."""
+
     def traffic(operands: Operands) -> float:
         return sum(passes * o.shape[1] * o.itemsize for o in operands if len(o.shape) == 2)
 
@@ -46,7 +49,7 @@ def _step(kernel: str, flops: float, optimizer: str, numpy: str = "", check: int
     return Row(
         kernel,
         SHAPES,
-        _segment_flops(flops),
+        segment_flops(flops),
         "step()" if numpy else "",
         "optimizer.step() or params",
         traffic=_step_traffic,
@@ -104,17 +107,17 @@ ROWS = [
     Row(
         "squared_norm",
         SHAPES,
-        _segment_flops(2),
+        segment_flops(2),
         "sum(np.vdot(grad, grad) for grad in grads)",
         "torch.stack(torch._foreach_norm(grads)).square().sum()",
-        traffic=_gradient_traffic(1),
+        traffic=gradient_traffic(1),
     ),
     Row(
         "scale_gradients",
         SHAPES,
-        _segment_flops(1),
+        segment_flops(1),
         "[np.multiply(grad, min(1.0, max_norm / (squared_norm[0] ** 0.5 + 1e-6)), out=grad) for grad in grads]",
         "torch._foreach_mul_(grads, min(1.0, max_norm / (squared_norm.item() ** 0.5 + 1e-6))) or grads",
-        traffic=_gradient_traffic(2),
+        traffic=gradient_traffic(2),
     ),
 ]
