@@ -1,4 +1,4 @@
-"""`minidl train | predict | info | selftest | bench | lab`: parse, call, print."""
+"""`minidl train | predict | info | selftest | bench | lab | reproduce`: parse, call, print."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from minidl.cli.bench import bench_app
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden
 from minidl.cli.lab import lab_app
 from minidl.cli.options import existing_file, existing_folder, option, plain_errors, require_accuracy
+from minidl.cli.reproduce import reproduce
 from minidl.data import DATASET_NAMES
 
 app = typer.Typer(
@@ -166,3 +167,6 @@ def selftest() -> None:
     with plain_errors():
         if not print_selftest(run(), Console()):
             raise typer.Exit(1)
+
+
+app.command()(reproduce)

@@ -206,7 +206,7 @@ class Meter(Callback):
         self._measure(training)
 
     def on_batch_end(self, training: Training) -> None:
-        self.step = training.epoch * training.steps_per_epoch + training.step
+        self.step = training.total_steps
         if self.step == self.wanted[min(len(self.losses), len(self.wanted) - 1)]:
             self._measure(training)
 

@@ -224,7 +224,7 @@ class _Film(Callback):
         self._look(training, 0)
 
     def on_batch_end(self, training: Training) -> None:
-        self._look(training, training.epoch * training.steps_per_epoch + training.step)
+        self._look(training, training.total_steps)
 
     def _look(self, training: Training, step: int) -> None:
         if step in self.wanted:

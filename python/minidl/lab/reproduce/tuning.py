@@ -1,0 +1,150 @@
+"""Which recipe to reproduce a paper with: a grid, compared on training images that are held out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+from minidl.data import DATASET_NAMES
+from minidl.lab.drawing import COLOURS, MARKERS, finish, new_figure
+from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
+from minidl.lab.ranges import require_known, require_range, require_seeds
+from minidl.lab.reproduce.recipe import Recipe
+from minidl.lab.statistics import differ, spread_of
+from minidl.lab.table import Column, Table
+
+# A row's name, its recipe, and values to try for some of the recipe's fields.
+Candidate = tuple[str, Recipe, dict[str, Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class Tuning(Experiment):
+    """All combinations of each row's grid, with the other fields as in its recipe; the test images are not looked at.
+
+    A sixth of the training images, drawn by the seed, is held out: 10,000 of MNIST.
+    """
+
+    name: ClassVar[str] = "tune"
+    title: ClassVar[str] = "Recipes compared on held-out training images"
+    paper: str = ""
+    candidates: tuple[Candidate, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    dataset: str = "mnist"
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        require_seeds(self.seeds)
+        require_known("dataset", [self.dataset], DATASET_NAMES)
+        if self.epochs is not None:
+            require_range("epochs", self.epochs, 1, 100_000)
+
+    def combinations(self) -> list[tuple[str, str, Recipe]]:
+        """(row, values in words, recipe) of every point of the grids."""
+        points = []
+        for name, recipe, grid in self.candidates:
+            for values in itertools.product(*grid.values()):
+                chosen = dict(zip(grid, values, strict=True))
+                if self.epochs is not None:
+                    chosen["epochs"] = self.epochs
+                points.append((name, _in_words(grid, chosen), replace(recipe, **chosen)))
+        return points
+
+    def runs(self, context: Context) -> list[Run]:
+        images = context.images(self.dataset)
+        kept = len(images.train_labels) - self._held_out(context)
+        return [
+            Run(
+                f"{name}, {words}",
+                seed,
+                {"row": name, "words": words, "recipe": asdict(recipe)},
+                recipe.cost(images, kept),
+            )
+            for (name, words, recipe), seed in itertools.product(self.combinations(), self.seeds)
+        ]
+
+    def _held_out(self, context: Context) -> int:
+        return len(context.images(self.dataset).train_labels) // 6
+
+    def execute(self, run: Run, context: Context) -> dict[str, Any]:
+        recipe = next(recipe for name, words, recipe in self.combinations() if run.variant == f"{name}, {words}")
+        return recipe.train(context.images(self.dataset), run.seed, self._held_out(context), context)
+
+    def table(self, results: Sequence[Result]) -> Table:
+        """The best first; runs that diverged last."""
+        columns = [
+            Column("row", "network"),
+            Column("words", "tried"),
+            Column("error", "validation error (%)", 2, 100),
+            Column("is_used", "in use"),
+        ]
+        used = {(name, _in_words(grid, asdict(recipe))) for name, recipe, grid in self.candidates}
+        rows = []
+        for group in self._ranked(results):
+            settings = group[0].run.settings
+            row, words = settings["row"], settings["words"]
+            error = spread_of(result.figures["error"] for result in group)
+            rows.append({"row": row, "words": words, "error": error, "is_used": "yes" if (row, words) in used else ""})
+        return Table(columns, rows)
+
+    def _ranked(self, results: Sequence[Result]) -> list[list[Result]]:
+        names = [name for name, _, _ in self.candidates]
+
+        def rank(group: list[Result]) -> tuple[int, float]:
+            errors = [result.figures["error"] for result in group]
+            mean = float("inf") if None in errors else spread_of(errors).mean
+            return names.index(group[0].run.settings["row"]), mean
+
+        return sorted(by_variant(results).values(), key=rank)
+
+    def draw(self, results: Sequence[Result]) -> dict[str, Any]:
+        """The error of every combination, the best on top."""
+        ranked = self._ranked(results)
+        figure = new_figure(8, 1.2 + 0.3 * len(ranked))
+        axes = figure.subplots()
+        names = [name for name, _, _ in self.candidates]
+        for i, group in enumerate(ranked):
+            percents = [100 * r.figures["error"] for r in group if r.figures["error"] is not None]
+            j = names.index(group[0].run.settings["row"]) % len(COLOURS)
+            axes.scatter(percents, [i] * len(percents), color=COLOURS[j], marker=MARKERS[j])
+        labels = [group[0].run.variant for group in ranked]
+        axes.set(yticks=range(len(ranked)), yticklabels=labels, ylim=(len(ranked) - 0.5, -0.5))
+        finish(axes, f"validation error, {self.dataset} (%)", "", legend=False)
+        return {"figure": figure}
+
+    def page(self, results: Sequence[Result]) -> list[str]:
+        seeds = len(self.seeds)
+        paragraphs = [
+            f"Recipes for {self.paper}: every combination was trained on five sixths of the {self.dataset} training "
+            f"images and measured on the rest, with {seeds} seed{'s' * (seeds > 1)}. The test images were not "
+            "looked at."
+        ]
+        for name, recipe, grid in self.candidates:
+            groups = [group for group in self._ranked(results) if group[0].run.settings["row"] == name]
+            learnt = [group for group in groups if all(r.figures["error"] is not None for r in group)]
+            if not learnt:
+                paragraphs.append(f"{name}: every combination diverged.")
+                continue
+            paragraphs.append(_best_of(name, learnt, _in_words(grid, asdict(recipe))))
+        return paragraphs
+
+
+def _best_of(name: str, ranked: Sequence[list[Result]], used: str) -> str:
+    """What is best, and whether the one in use is as good as far as the seeds show."""
+    best = ranked[0]
+    words, errors = best[0].run.settings["words"], [result.figures["error"] for result in best]
+    text = f"{name}: the lowest validation error, {spread_of(errors).text(2, 100)} %, is that of {words}"
+    if words == used:
+        return text + ", which is the recipe in use."
+    own = next((group for group in ranked if group[0].run.settings["words"] == used), None)
+    if own is None:
+        return text + f"; the recipe in use ({used}) is not among those that learnt."
+    others = [result.figures["error"] for result in own]
+    text += f"; the recipe in use ({used}) has {spread_of(others).text(2, 100)} %"
+    return text + (": worse." if differ(errors, others) else ", no difference that these seeds show.")
+
+
+def _in_words(grid: dict[str, Sequence[Any]], values: dict[str, Any]) -> str:
+    """ "lr 0.1, momentum 0.9"."""
+    return ", ".join(f"{name.replace('_', ' ')} {values[name]}" for name in grid) or "the recipe"
