@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl import nn, ops, optim
+from minidl import nn, optim
 from minidl.autograd import no_grad
-from minidl.data import DATASET_NAMES
+from minidl.data import DATASET_NAMES, DataLoader
 from minidl.generator import Generator, manual_seed
 from minidl.lab import landscape_page, landscape_pictures
 from minidl.lab.cost import Cost, training_cost
@@ -109,9 +109,7 @@ class Landscape(Experiment):
             )
         except NonFiniteLossError as error:
             return {"diverged": str(error), "surface": None, **dict.fromkeys(MEASURED)}
-        x, target = loaders.train.dataset.get_batch(
-            ops.arange(min(self.subset, len(images.train_labels)), device=context.device)
-        )
+        x, target = next(iter(DataLoader(loaders.train.dataset, self.subset)))
 
         def loss() -> float:
             return functional.cross_entropy(model(x), target).item()  # type: ignore[no-any-return]

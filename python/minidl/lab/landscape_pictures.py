@@ -91,7 +91,7 @@ def _cuts(groups: dict[str, list[Result]], steps: npt.NDArray[np.float64]) -> An
     figure = new_figure(7, 4)
     axes = figure.subplots()
     for i, (name, group) in enumerate(groups.items()):
-        curves = [np.array(result.figures["surface"], dtype=float)[:, len(steps) // 2] for result in group]
+        curves = [[row[len(steps) // 2] for row in result.figures["surface"]] for result in group]
         style = "-" if group[0].run.settings["batch_norm"] else "--"
         band(axes, list(steps), curves, name, COLOURS[i % len(COLOURS)], linestyle=style)
     axes.set_yscale("log")

@@ -128,10 +128,16 @@ class ErrorRates(Experiment):
             curves = [r.figures["losses"] for r in group if r.figures["error"] is not None]
             if curves:
                 band(losses, range(1, len(curves[0]) + 1), curves, row.name, COLOURS[i])
-        errors.set(yticks=range(len(groups)), yticklabels=[row.name for row, _ in groups], ylim=(len(groups), -0.5))
+        errors.set(
+            yticks=range(len(groups)),
+            yticklabels=[row.name.replace(", ", ",\n") for row, _ in groups],
+            ylim=(len(groups), -0.5),
+        )
         finish(errors, f"test error, {self.dataset} (%)", "")
         errors.get_legend().set_loc("lower right")
         losses.set_yscale("log")
+        for formatter in (losses.yaxis.set_major_formatter, losses.yaxis.set_minor_formatter):
+            formatter("{x:g}")
         finish(losses, "epoch", "training loss", legend=bool(losses.lines))
         return {"figure": figure}
 

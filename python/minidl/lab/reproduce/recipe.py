@@ -88,7 +88,8 @@ class Recipe:
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 else:
                     nn.init.xavier_normal_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         return nn.Sequential(*layers)
 
     def build_optimizer(self, model: nn.Module) -> optim.SGD:
