@@ -132,6 +132,15 @@ def test_max_norm_scales_what_the_step_made_and_leaves_vectors_alone() -> None:
     assert bias.item() == 5.0
 
 
+def test_a_weight_of_any_layout_is_constrained_in_its_own_memory() -> None:
+    memory = np.full((4, 3), 2.0, np.float32)
+    weight = Tensor(memory.T, requires_grad=True)
+    weight.grad = minidl.zeros(3, 4)
+    optim.SGD([weight], lr=1.0, l1_decay=0.5, max_norm=1.5).step()
+    assert weight.array.base is memory
+    np.testing.assert_allclose(memory, 0.75, rtol=1e-6)  # 1.5 is left of 2, and 4 of them have the norm 3
+
+
 def test_a_weight_without_a_gradient_is_not_constrained() -> None:
     weight = minidl.full((2, 2), 3.0, requires_grad=True)
     optimizer = optim.SGD([weight], lr=1.0, max_norm=1.0, l1_decay=1.0)

@@ -33,12 +33,20 @@ class Optimizer:
       (Srivastava 2014): row *= min(1, max_norm / |row|). Of more than 2 dimensions the first counts the units; vectors
       are left alone, and so is a row that holds nan or inf. What is scaled in float32 has a norm of at most max_norm,
       and of at least (1 - 2.5 * 2^-23) * max_norm, computed exactly; in float64 the rounding of the sum of squares
-      comes on top, about 2^-53 times the square root of the row's length.
+      comes on top, about 2^-53 times the square root of the row's length. With ``l1_decay`` before it, this is the
+      proximal step of both together (Yu 2013).
 
     PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and change nothing, because every step is fused and
     can be captured; ``differentiable=True`` is not supported.
 
     A subclass names its kernel and, in the kernel's order, the tensors that it keeps per parameter.
+
+    >>> import minidl
+    >>> weight = minidl.tensor([[3.0, 4.0], [0.1, -0.6]], requires_grad=True)
+    >>> weight.grad = minidl.zeros(2, 2)
+    >>> minidl.optim.SGD([weight], lr=1.0, l1_decay=0.2, max_norm=1.0).step()
+    >>> [[round(w, 4) for w in row] for row in weight.tolist()]
+    [[0.5932, 0.8051], [0.0, -0.4]]
     """
 
     kernel: str

@@ -182,7 +182,7 @@ class Training:
             yield step
 
     def _train_step(self, batches: tuple[Any, ...]) -> None:
-        self._notify("on_step_begin")
+        self._notify("on_batch_begin")
         try:
             results = self._captured_step(*batches)
         except FloatingPointError as error:
@@ -202,7 +202,7 @@ class Training:
         """The part of a step that is captured: (loss, number of hits or None) of each batch."""
         self.optimizer.zero_grad()
         samples = sum(len(batch[-1]) for batch in batches)
-        results = []
+        results: list[tuple[Any, Any]] = []
         for batch in batches:
             x, target = self._source.load(batch)
             output = self.model(x)

@@ -20,6 +20,11 @@ class LearningRateSweep:
     `losses` are those of the batches, before the step with the rate; `smoothed` their running mean, in which a new loss
     has the weight `smoothing`. `stopped` says why the sweep ended: "finished" (at the highest rate), "diverged" (the
     smoothed loss went beyond the limit), or "not finite" (the next loss was nan or inf, and is not among the losses).
+
+    >>> rates, losses = np.array([0.001, 0.01, 0.1, 1.0, 10.0]), np.array([2.0, 1.9, 1.0, 0.5, 4.0])
+    >>> sweep = LearningRateSweep(rates, losses, losses, 1.0, "diverged")
+    >>> sweep.suggestion_steepest, sweep.suggestion_minimum, sweep.suggestion
+    (0.1, 0.1, 0.1)
     """
 
     rates: npt.NDArray[np.float64]

@@ -19,7 +19,8 @@ ROWS = [
         "limit_row_norms",
         SHAPES,
         segment_flops(2),
-        "[np.multiply(w, np.minimum(1, max_norm / np.linalg.norm(w, axis=1, keepdims=True)), out=w) for w in weights]",
+        "[np.multiply(w, max_norm / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), max_norm), out=w)"
+        " for w in weights]",
         "[w.renorm_(2, 0, max_norm) for w in weights]",
         traffic=gradient_traffic(1),
     ),

@@ -14,7 +14,8 @@ class Callback:
     """Called by `fit` at fixed places; a subclass overrides what it needs.
 
     `training` gives `model`, `optimizer`, `history`, `epoch` (finished ones), `step` (in this epoch), `total_steps`,
-    `epoch_loss`, `epoch_accuracy`; setting `training.should_stop` ends the run after the epoch.
+    `epoch_loss`, `epoch_accuracy`; setting `training.should_stop` ends the run after the epoch. A step is one batch, or
+    the `accumulate` batches of which `fit` sums the gradients.
 
     >>> import minidl
     >>> from minidl import nn, optim, training
@@ -37,7 +38,7 @@ class Callback:
     def on_epoch_begin(self, training: Training) -> None:
         """Before the first step of an epoch."""
 
-    def on_step_begin(self, training: Training) -> None:
+    def on_batch_begin(self, training: Training) -> None:
         """Before every step, with the learning rate that it will use."""
 
     def on_before_optimizer_step(self, training: Training) -> None:

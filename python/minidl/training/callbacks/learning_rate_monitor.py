@@ -54,7 +54,7 @@ class LearningRateMonitor(Callback):
         self.rates: list[list[float]] = []
         self.momenta: list[list[float]] = []
 
-    def on_step_begin(self, training: Training) -> None:
+    def on_batch_begin(self, training: Training) -> None:
         if self.every == "epoch" and training.step > 0:
             return
         groups = training.optimizer.param_groups

@@ -33,7 +33,13 @@ class TensorBoard(Callback):
             callback stands before it. On a GPU every recorded step is then waited for.
         histograms: adds weight/NAME, the distribution of every parameter after each epoch.
 
-    Raises ImportError where the package tensorboard is not installed: pip install tensorboard.
+    Raises ImportError where the package tensorboard is not installed: pip install tensorboard. ValueError for an
+    `every` below 1.
+
+    >>> from minidl import training
+    >>> training.TensorBoard("runs/board", every=0)
+    Traceback (most recent call last):
+    ValueError: TensorBoard: every must be at least 1, got 0
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class TensorBoard(Callback):
             device = next(training.model.parameters()).device
             self._squared_norm = ops.zeros(1, dtype=float64, device=device)
 
-    def on_step_begin(self, training: Training) -> None:
+    def on_batch_begin(self, training: Training) -> None:
         step = training.total_steps + 1
         if step % self.every == 0:
             for i, group in enumerate(training.optimizer.param_groups):
