@@ -61,6 +61,9 @@ class Powers(Experiment):
         ]
         return Table([Column("variant", "variant"), Column("power", "power", digits=1)], rows)
 
+    def more_tables(self, results: Sequence[Result]) -> dict[str, Table]:
+        return {"counts": Table([Column("runs", "runs")], [{"runs": len(results)}])}
+
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
@@ -86,13 +89,15 @@ def test_an_experiment_leaves_tables_pictures_and_a_page(tmp_path: Path) -> None
     report = run_experiment(Powers(), tmp_path / "out")
     assert trained == ["base-2-seed-1", "base-2-seed-2", "base-3-seed-1", "base-3-seed-2"]
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"runs", "settings.json", "table.csv", "table.json", "page.md", "figure.png", "figure.svg"}
+    tables = {"table.csv", "table.json", "counts.csv", "counts.json"}
+    assert names == {"runs", "settings.json", "page.md", "figure.png", "figure.svg"} | tables
     rows = list(csv.DictReader((tmp_path / "out/table.csv").read_text().splitlines()))
     assert [float(row["power_mean"]) for row in rows] == [3.0, 6.0]
     assert [float(row["power_sd"]) for row in rows] == pytest.approx([math.sqrt(2), math.sqrt(18)])
     assert json.loads((tmp_path / "out/table.json").read_text())[1]["power_highest"] == 9.0
     page = (tmp_path / "out/page.md").read_text()
     assert "| base 3 | 6.0 ± 4.2 |" in page
+    assert "| runs |\n| --- |\n| 4 |" in page
     assert "![figure](figure.png)" in page
     assert report.paragraphs[0] in page
     assert report.results[0].figures["curve"] == [0.0, 1.0]
@@ -163,6 +168,7 @@ def test_spreads_are_those_of_numpy_and_nan_where_a_run_diverged() -> None:
     assert spread.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-15)
     assert math.isnan(spread_of([1.0, None]).mean)
     assert spread_of([2.0]).text() == "2.00"
+    assert spread_of([2e-7, 4e-7]).text(form="g") == "3e-07 ± 1.4e-07"
 
 
 # Two-sided 5 % points of Student's distribution, from printed tables.

@@ -27,7 +27,7 @@ def test_a_small_experiment_measures_curves_and_draws_them(tmp_path: Path) -> No
         assert (low <= middle).all()
         assert (middle <= high).all()
         assert figures["loss_curve"][-1] < figures["loss_curve"][0] + 0.2
-    assert [row["rate"] for row in report.table.rows] == pytest.approx([0.1, 0.1, 0.5, 0.5])
+    assert [row["rate"] for row in report.tables["table"].rows] == pytest.approx([0.1, 0.1, 0.5, 0.5])
     assert {path.name for path in report.pictures} == {"figure.png", "figure.svg", "rates.png", "rates.svg"}
 
 
@@ -50,7 +50,7 @@ def test_a_run_that_diverges_is_a_result(tmp_path: Path) -> None:
     plain = report.results[0].figures
     assert plain["diverged_at_step"] is not None
     assert plain["accuracy_curve"][-1] is None
-    assert "diverged" in report.table.texts()[0]
+    assert "diverged" in report.tables["table"].texts()[0]
     assert "diverged" in report.paragraphs[1]
 
 
@@ -142,9 +142,9 @@ def test_claims_of_the_paper_are_judged_by_the_seeds() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": "cifar"}, "dataset must be of mnist, fashion-mnist, digits, got 'cifar'"),
+        ({"dataset": "cifar"}, "dataset must be among mnist, fashion-mnist, digits, got 'cifar'"),
         ({"batch_size": 1}, "batch_size must be 2 to 60000, got 1"),
-        ({"factors": ()}, "factors must be at least one"),
+        ({"factors": ()}, "factors must hold at least one number"),
         ({"weight_std": 0.0}, "weight_std must be above 0"),
         ({"epochs": 0}, "epochs must be 1 to 10000, got 0"),
         ({"hidden": (0,)}, "hidden must be 1 to 10000, got 0"),

@@ -106,7 +106,7 @@ def test_a_circle_beyond_the_surface_is_refused() -> None:
 def test_a_small_experiment_draws_every_variant_around_its_trained_loss(tmp_path: Path) -> None:
     experiment = Landscape(seeds=(0, 1), depths=(1, 3), **SMALL)
     report = run_experiment(experiment, tmp_path / "out")
-    assert [row["variant"] for row in report.table.rows] == [
+    assert [row["variant"] for row in report.tables["table"].rows] == [
         *("1 layer", "1 layer, batch norm"),
         *("3 layers", "3 layers, batch norm"),
     ]
@@ -177,7 +177,7 @@ def test_runs_that_diverge_are_results(tmp_path: Path) -> None:
     experiment = Landscape(seeds=(0,), depths=(2,), lr=1e30, **SMALL)
     report = run_experiment(experiment, tmp_path / "out")
     assert [bool(result.figures["diverged"]) for result in report.results] == [True, True]
-    assert report.table.texts()[0][1:] == ["diverged"] * 5
+    assert report.tables["table"].texts()[0][1:] == ["diverged"] * 5
     assert report.pictures == []
 
 
@@ -188,7 +188,7 @@ def test_runs_that_diverge_are_results(tmp_path: Path) -> None:
         ({"points": 3}, "points must be 5 to 501, got 3"),
         ({"reach": 0.1}, "reach must be 0.5 to 100, got 0.1"),
         ({"depths": (0,)}, "depths must be 1 to 100, got 0"),
-        ({"dataset": "imagenet"}, "dataset must be of mnist, fashion-mnist, digits"),
+        ({"dataset": "imagenet"}, "dataset must be among mnist, fashion-mnist, digits"),
     ],
 )
 def test_settings_out_of_range_are_refused_with_the_range(options: dict[str, Any], message: str) -> None:

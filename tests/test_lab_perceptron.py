@@ -121,7 +121,7 @@ def test_the_gradient_at_the_output_is_prediction_minus_target(task: str) -> Non
 def test_a_small_experiment_shows_that_xor_needs_a_hidden_layer(tmp_path: Path) -> None:
     experiment = Perceptron(seeds=(0, 1), planes=("blobs", "xor"), hidden=(0, 8), samples=80, epochs=60, batch_size=20)
     report = run_experiment(experiment, tmp_path / "out")
-    accuracy = {(row["plane"], row["model"]): row.get("test_accuracy") for row in report.table.rows}
+    accuracy = {(row["plane"], row["model"]): row.get("test_accuracy") for row in report.tables["table"].rows}
     assert accuracy["xor", "no hidden layer"].highest < 0.8
     assert accuracy["xor", "8 hidden units"].lowest > 0.95
     assert accuracy["blobs", "Rosenblatt's rule"].mean == 1
@@ -171,13 +171,13 @@ def test_the_page_says_for_which_data_rosenblatts_rule_found_a_line() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"planes": ("moon",)}, "planes must be of blobs, xor, moons, circles, spirals, got 'moon'"),
+        ({"planes": ("moon",)}, "planes must be among blobs, xor, moons, circles, spirals, got 'moon'"),
         ({"hidden": (0, 2000)}, "hidden must be 0 to 1024, got 2000"),
-        ({"hidden": (3, 3)}, "hidden must be at least one, and differ"),
+        ({"hidden": (3, 3)}, "hidden must differ"),
         ({"epochs": 0}, "epochs must be 1 to 100000, got 0"),
         ({"samples": 10, "batch_size": 11}, "batch_size must be 1 to 10, got 11"),
-        ({"seeds": (-1,)}, r"seeds must be 0 to 2\^63 - 1, got -1"),
-        ({"lr": 0.0}, "lr must be above 0, got 0"),
+        ({"seeds": (-1,)}, "seeds must be 0 to 9223372036854775807, got -1"),
+        ({"lr": 0.0}, "lr must be above 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_with_the_range(options: dict[str, Any], message: str) -> None:

@@ -102,7 +102,7 @@ def test_a_training_that_diverges_says_at_which_step() -> None:
 
 def test_a_trial_on_digits_shows_numbers_but_judges_none(tmp_path: Path) -> None:
     report = run_experiment(Srivastava2014(seeds=(0, 1), dataset="digits", epochs=1), tmp_path / "out")
-    assert [row["paper"] for row in report.table.rows] == [1.25, 1.06]
+    assert [row["paper"] for row in report.tables["table"].rows] == [1.25, 1.06]
     text = "\n".join(report.paragraphs)
     assert "This was a trial on digits and of 1 epoch only" in text
     assert "The goal" not in text
@@ -151,10 +151,10 @@ def test_tuning_ranks_all_combinations_and_leaves_the_test_images_alone(
     candidates = (("small", TINY, {"lr": (0.1, 1e20), "momentum": (0.0, 0.9)}),)
     tuning = Tuning(paper="a paper", candidates=candidates, seeds=(0, 1), dataset="digits", epochs=3)
     report = run_experiment(tuning, tmp_path / "out")
-    words = [row["words"] for row in report.table.rows]
+    words = [row["words"] for row in report.tables["table"].rows]
     assert set(words[:2]) == {"lr 0.1, momentum 0.0", "lr 0.1, momentum 0.9"}
-    assert [row["is_used"] for row in report.table.rows].count("yes") == 1
-    assert report.table.texts()[3][2] == "diverged"
+    assert [row["is_used"] for row in report.tables["table"].rows].count("yes") == 1
+    assert report.tables["table"].texts()[3][2] == "diverged"
     assert {sum(len(labels) for _, labels in data) for data in measured} == {
         len(load_images("digits").train_labels) // 6
     }
@@ -196,8 +196,8 @@ def test_ioffe_says_of_each_claim_whether_the_runs_show_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dropout": 1.0}, "dropout must be 0 to 0.999, got 1.0"),
-        ({"activation": "gelu"}, "activation must be of relu, tanh, got 'gelu'"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"activation": "gelu"}, "activation must be among relu, tanh, got 'gelu'"),
         ({"max_norm": 0.0}, "max_norm must be above 0"),
     ],
 )

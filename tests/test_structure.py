@@ -19,11 +19,11 @@ PACKAGE = ROOT / "python/minidl"
 LAYERS = [
     {"_cpu", "changes", "dtypes", "kinds"},
     {"backends", "host_arrays", "kernels"},
-    {"autograd", "tensor", "tensor_methods", "function", "gradients", "generator", "cuda"},
+    {"anomaly", "autograd", "tensor", "tensor_methods", "function", "gradients", "generator", "cuda"},
     {"ops", "selftest"},
     {"nn", "optim", "data", "io", "utils", "vision"},
     {"capture"},
-    {"training", "bench"},
+    {"training", "bench", "plots"},
     {"lab"},
     {"cli"},
 ]

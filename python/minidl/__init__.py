@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from minidl import autograd as autograd, ops as ops
+from minidl.anomaly import is_anomaly_enabled as is_anomaly_enabled
 from minidl.autograd import (
     enable_grad as enable_grad,
     is_grad_enabled as is_grad_enabled,
@@ -62,6 +63,7 @@ _lazy_modules = (
     "lab",
     "nn",
     "optim",
+    "plots",
     "selftest",
     "training",
     "utils",

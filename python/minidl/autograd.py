@@ -10,9 +10,17 @@ from heapq import heappop, heappush
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from minidl.anomaly import (
+    anomaly,
+    check_backward,
+    check_forward,
+    detect_anomaly as detect_anomaly,
+    set_detect_anomaly as set_detect_anomaly,
+)
 from minidl.changes import watch
 
 if TYPE_CHECKING:
+    from minidl.anomaly import Origin
     from minidl.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,7 +89,9 @@ class enable_grad(set_grad_enabled):
 class Node:
     """One recorded operation: how to turn the gradient of its output into those of its inputs."""
 
-    __slots__ = ("_name", "backward", "edges", "hooks", "is_relu", "of_one", "output", "saved", "sequence")
+    __slots__ = ("_name", "backward", "edges", "hooks", "is_relu", "of_one", "origin", "output", "saved", "sequence")
+
+    origin: Origin  # where it was recorded; in anomaly mode only
 
     # The order of recording is a topological order: a node's inputs always have smaller numbers.
     _numbers = itertools.count()
@@ -98,10 +108,15 @@ class Node:
         self._name = name
 
     @property
+    def operation(self) -> str:
+        """The operation's name as in ``ops.cross_entropy``."""
+        plain = self._name or (self.backward.__qualname__.partition(".")[0] if self.backward else "freed")
+        return plain.strip("_")
+
+    @property
     def name(self) -> str:
         """The operation's name as in ``<AddBackward>``."""
-        plain = self._name or (self.backward.__qualname__.partition(".")[0] if self.backward else "freed")
-        return "".join(part.capitalize() for part in plain.strip("_").split("_")) + "Backward"
+        return "".join(part.capitalize() for part in self.operation.split("_")) + "Backward"
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -138,6 +153,8 @@ def record(
         node.output = (result.array, result.backend, result._version, result._version[0])
     result.requires_grad = True
     result._node = node
+    if anomaly.is_on:
+        check_forward(node, result, inputs)
     return result
 
 
@@ -218,9 +235,12 @@ def run_backward(
                 found[id(node)] = grad_out
             if grad_out is one and node.of_one is not None and not (node.hooks or retain_graph or create_graph):
                 _check_unchanged(node)
-                deliver(node.edges, node.of_one())
+                grads = node.of_one()
             else:
-                deliver(node.edges, _call_backward(node, grad_out, create_graph))
+                grads = _call_backward(node, grad_out, create_graph)
+            if anomaly.is_on:
+                check_backward(node, grad_out, grads)
+            deliver(node.edges, grads)
             if not retain_graph:
                 node.backward, node.of_one, node.saved, node.output, node.edges = None, None, (), None, ()
         taken: set[int] = {id(grad.array) for grad in grad_outputs}

@@ -10,10 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl import backends
-from minidl.cli import (
-    lab_batch_norm as lab_batch_norm,
-    lab_landscape as lab_landscape,
-    lab_perceptron as lab_perceptron,
+from minidl.cli import (  # noqa: F401 - they register
+    lab_batch_norm,
+    lab_init,
+    lab_landscape,
+    lab_lr_find,
+    lab_optimizers,
+    lab_perceptron,
+    lab_regularization,
 )
 from minidl.cli.bench import bench_app
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden

@@ -56,6 +56,11 @@ def parse_numbers(name: str, text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """ "adam, sgd" -> ("adam", "sgd"); the experiment checks the names."""
+    return tuple(part.strip() for part in text.split(","))
+
+
 def run_on_command_line(
     make: Any,
     options: dict[str, Any],

@@ -11,14 +11,14 @@ import numpy as np
 
 from minidl import nn, optim
 from minidl.autograd import no_grad
-from minidl.data import DATASET_NAMES, DataLoader
+from minidl.data import DataLoader
 from minidl.generator import manual_seed
 from minidl.lab import batch_norm_page, batch_norm_pictures
 from minidl.lab.cost import training_cost
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.images import Split, make_loaders
 from minidl.lab.progress import RunProgress
-from minidl.lab.ranges import require_above_zero, require_distinct, require_known, require_range, require_seeds
+from minidl.lab.settings import require, require_common, require_positive, require_whole
 from minidl.lab.statistics import Spread, spread_of
 from minidl.lab.table import Column, Table
 from minidl.nn import functional
@@ -60,20 +60,20 @@ class BatchNorm(Experiment):
     held_out: int = 0
 
     def __post_init__(self) -> None:
-        require_seeds(self.seeds)
-        require_known("dataset", [self.dataset], DATASET_NAMES)
-        require_range("hidden layers", len(self.hidden), 1, 100)
+        require_common(self.dataset, self.seeds)
+        require("hidden", bool(self.hidden), "hold at least one width", self.hidden)
         for width in self.hidden:
-            require_range("hidden", width, 1, 10_000)
-        require_range("batch_size", self.batch_size, 2, 60_000)
-        require_range("epochs", self.epochs, 1, 10_000)
-        require_above_zero("weight_std", self.weight_std)
-        require_above_zero("lr", self.lr)
-        require_distinct("factors", self.factors)
+            require_whole("hidden", [width], 1, 10_000)
+        require_whole("batch_size", [self.batch_size], 2, 60_000)
+        require_whole("epochs", [self.epochs], 1, 10_000)
+        require_positive("weight_std", self.weight_std)
+        require_positive("lr", self.lr)
+        require("factors", bool(self.factors), "hold at least one number", self.factors)
+        require("factors", len(set(self.factors)) == len(self.factors), "differ from one another", self.factors)
         for factor in self.factors:
-            require_above_zero("factors", factor)
-        require_range("evaluations", self.evaluations, 2, 1000)
-        require_range("held_out", self.held_out, 0, 59_999)
+            require_positive("factors", factor)
+        require_whole("evaluations", [self.evaluations], 2, 1000)
+        require_whole("held_out", [self.held_out], 0, 59_999)
 
     def runs(self, context: Context) -> list[Run]:
         images = context.images(self.dataset)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from minidl.lab.drawing import in_words
 from minidl.lab.experiment import Result
 from minidl.lab.statistics import differ, spread_of
+from minidl.lab.words import NO_DIFFERENCE, compare, counted, listed
 
 # An accuracy below this is called not learning: ten classes by chance are 10 %.
 LEARNT = 0.5
@@ -41,7 +41,7 @@ def page(results: Sequence[Result], setup: str, measured: str) -> list[str]:
     factors = list(dict.fromkeys(result.run.settings["factor"] for result in results))
     seeds = len({result.run.seed for result in results})
     paragraphs = [
-        f"Trained: {setup}; {seeds} seed{'s' * (seeds > 1)}. The curves are of {measured} images. "
+        f"Trained: {setup}; {counted(seeds, 'seed')}. The curves are of {measured} images. "
         + (
             "As in the paper, the test accuracy is drawn all the way; nothing was chosen by it. "
             if measured == "test"
@@ -68,12 +68,13 @@ def _accuracy(results: Sequence[Result], factor: float, measured: str) -> str:
     plain, normed = (final_accuracies(results, factor, is_normed) for is_normed in (False, True))
     numbers = f"{_text(normed)} with and {_text(plain)} without batch norm"
     text = f"At the end the {measured} accuracy is {numbers}"
-    if differ(normed, plain):
-        text += f": {'higher' if spread_of(normed).mean > spread_of(plain).mean else 'lower'} with batch norm."
+    verdict = compare(normed, plain)
+    if verdict != "equal":
+        text += f": {verdict} with batch norm."
     elif any(map(math.isnan, (*plain, *normed))):
         text += "."
     else:
-        text += ", no difference that these seeds show."
+        text += f", {NO_DIFFERENCE}."
     wanted = accuracy_to_reach(results)
     if not wanted >= LEARNT:
         return text
@@ -133,10 +134,11 @@ def _rates(results: Sequence[Result], factors: Sequence[float], measured: str) -
             outcome += " - only the network with batch norm learns for every seed"
         elif learns == [False, True]:
             outcome += " - only the network without batch norm learns for every seed"
-        elif differ(normed, plain):
-            outcome += " - higher " + ("with" if spread_of(normed).mean > spread_of(plain).mean else "without")
+        elif not any(learns):
+            outcome += " - neither learns for every seed"
         else:
-            outcome += " - no difference that these seeds show" if all(learns) else " - neither learns for every seed"
+            verdicts = {"higher": "higher with", "lower": "higher without", "equal": NO_DIFFERENCE}
+            outcome += f" - {verdicts[compare(normed, plain)]}"
         parts.append(outcome)
     return f"Higher learning rates (rates.png), {measured} accuracy at the end: {'; '.join(parts)}."
 
@@ -164,5 +166,5 @@ def claims_in_words(results: Sequence[Result]) -> str:
     for wanted, words in ((True, "These runs show"), (False, "They contradict"), (None, "No difference is shown for")):
         named = [claim for claim, verdict in verdicts if verdict is wanted]
         if named:
-            texts.append(f"{words}: {in_words(named)}.")
+            texts.append(f"{words}: {listed(named)}.")
     return "The paper prints figure 1 without numbers and says three things of it. " + " ".join(texts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl.lab.drawing import COLOURS, band, finish, new_figure
+from minidl.lab.bands import draw_band
 from minidl.lab.experiment import Result
+from minidl.plots.style import COLOURS, finish_axes, new_figure
 
 # The paper's figure begins at 70 %.
 PAPER_BOTTOM = 70
@@ -26,8 +27,7 @@ def _of(results: Sequence[Result], factor: float) -> list[Result]:
 
 
 def _paper_figure(results: Sequence[Result], measured: str) -> Any:
-    figure = new_figure(13, 3.8)
-    accuracy, *inputs = figure.subplots(1, 3)
+    figure, [[accuracy, *inputs]] = new_figure(1, 3, (13, 3.8))
     _accuracy(accuracy, results, measured, "(a) accuracy")
     inputs[1].sharey(inputs[0])
     for axes, is_normed, title in zip(inputs, (False, True), ("(b) no batch norm", "(c) batch norm"), strict=True):
@@ -39,29 +39,28 @@ def _paper_figure(results: Sequence[Result], measured: str) -> Any:
         axes.plot(steps, middle, color=colour, label="median")
         _thousands(axes)
         title += f": input of unit {first.figures['unit']} of the last hidden layer"
-        finish(axes, "step", "input of the sigmoid", title, legend=False)
+        finish_axes(axes, "step", "input of the sigmoid", title)
         axes.margins(y=0.2)
         axes.legend(loc="upper left", ncols=2)
-    for axes in (accuracy, *inputs):
-        axes.title.set_fontsize(9.5)
     return figure
 
 
 def _accuracy(axes: Any, results: Sequence[Result], measured: str, title: str) -> None:
-    for is_normed, label, style in ((False, "no batch norm", "--"), (True, "batch norm", "-")):
-        chosen = [result for result in results if result.run.settings["batch_norm"] == is_normed]
-        curves = [[100 * (value or float("nan")) for value in result.figures["accuracy_curve"]] for result in chosen]
-        band(axes, chosen[0].figures["steps"], curves, label, COLOURS[is_normed], linestyle=style)
-    if min(max(curve) for curve in curves) > PAPER_BOTTOM:
+    best = []
+    for place, label in enumerate(("no batch norm", "batch norm")):
+        chosen = [result for result in results if result.run.settings["batch_norm"] == bool(place)]
+        curves = [[value and 100 * value for value in result.figures["accuracy_curve"]] for result in chosen]
+        draw_band(axes, [result.figures["steps"] for result in chosen], curves, label, place)
+        best += [max(value or 0 for value in curve) for curve in curves]
+    if min(best) > PAPER_BOTTOM + 10:
         axes.set_ylim(bottom=PAPER_BOTTOM)
     _thousands(axes)
-    finish(axes, "step", f"{measured} accuracy (%)", title, legend=False)
+    finish_axes(axes, "step", f"{measured} accuracy (%)", title)
     axes.legend(loc="lower right")
 
 
 def _rates(results: Sequence[Result], factors: Sequence[float], lr: float, measured: str) -> Any:
-    figure = new_figure(4.2 * len(factors) + 0.4, 3.8)
-    panels = figure.subplots(1, len(factors), sharey=True, squeeze=False)[0]
+    figure, [panels] = new_figure(1, len(factors), (4.2 * len(factors) + 0.4, 3.8), sharey=True)
     for axes, factor in zip(panels, factors, strict=True):
         _accuracy(axes, _of(results, factor), measured, f"learning rate {factor * lr:g} (x {factor:g})")
         axes.label_outer()

@@ -84,6 +84,10 @@ class Experiment(ABC):
     def table(self, results: Sequence[Result]) -> Table:
         """A row per variant, usually mean and spread over the seeds."""
 
+    def more_tables(self, results: Sequence[Result]) -> dict[str, Table]:
+        """Further tables by the name of their files, for what has other columns; most have none."""
+        return {}
+
     @abstractmethod
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
         """matplotlib figures by the name of their files, the first one called "figure"."""

@@ -11,14 +11,14 @@ import numpy as np
 
 from minidl import nn, optim
 from minidl.autograd import no_grad
-from minidl.data import DATASET_NAMES, DataLoader
+from minidl.data import DataLoader
 from minidl.generator import Generator, manual_seed
 from minidl.lab import landscape_page, landscape_pictures
 from minidl.lab.cost import Cost, training_cost
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.images import Split, make_loaders
 from minidl.lab.progress import RunProgress
-from minidl.lab.ranges import require_above_zero, require_distinct, require_known, require_range, require_seeds
+from minidl.lab.settings import require, require_common, require_positive, require_whole
 from minidl.lab.statistics import spread_of
 from minidl.lab.surface import concave_share, filter_normalized_direction, loss_surface, mean_on_circle
 from minidl.lab.table import Column, Table
@@ -61,20 +61,16 @@ class Landscape(Experiment):
     subset: int = 5000
 
     def __post_init__(self) -> None:
-        require_seeds(self.seeds)
-        require_known("dataset", [self.dataset], DATASET_NAMES)
-        require_distinct("depths", self.depths)
-        for depth in self.depths:
-            require_range("depths", depth, 1, 100)
-        require_range("width", self.width, 1, 10_000)
-        require_range("epochs", self.epochs, 1, 10_000)
-        require_range("batch_size", self.batch_size, 2, 60_000)
-        require_above_zero("lr", self.lr)
-        require_range("points", self.points, 5, 501)
-        if self.points % 2 == 0:
-            raise ValueError(f"points must be odd, so that the minimum is one of them, got {self.points}")
-        require_range("reach", self.reach, max(RADII), 100)
-        require_range("subset", self.subset, 1, 60_000)
+        require_common(self.dataset, self.seeds)
+        require_whole("depths", self.depths, 1, 100)
+        require_whole("width", [self.width], 1, 10_000)
+        require_whole("epochs", [self.epochs], 1, 10_000)
+        require_whole("batch_size", [self.batch_size], 2, 60_000)
+        require_positive("lr", self.lr)
+        require_whole("points", [self.points], 5, 501)
+        require("points", self.points % 2 == 1, "be odd, so that the minimum is one of them", self.points)
+        require("reach", max(RADII) <= self.reach <= 100, f"be {max(RADII):g} to 100", self.reach)
+        require_whole("subset", [self.subset], 1, 60_000)
 
     def runs(self, context: Context) -> list[Run]:
         images = context.images(self.dataset)

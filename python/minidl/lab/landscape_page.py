@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minidl.lab.drawing import in_words
 from minidl.lab.experiment import Result
-from minidl.lab.statistics import differ, spread_of
+from minidl.lab.statistics import spread_of
+from minidl.lab.words import NO_DIFFERENCE, compare, counted, listed
 
 
 def page(results: Sequence[Result], setup: str, radii: Sequence[float]) -> list[str]:
@@ -14,7 +14,7 @@ def page(results: Sequence[Result], setup: str, radii: Sequence[float]) -> list[
     seeds = len({result.run.seed for result in results})
     depths = sorted({result.run.settings["depth"] for result in results})
     paragraphs = [
-        f"Trained: {setup}; {seeds} seed{'s' * (seeds > 1)}.",
+        f"Trained: {setup}; {counted(seeds, 'seed')}.",
         "The two directions are random numbers; for every unit they are scaled to the size of its incoming weights, so "
         "that a step of 1 is as large as the weights themselves (Li et al. 2018, filter normalization). Biases and the "
         "scale and shift of batch norm stay, as in the authors' code. Batch norm is in evaluation mode: its running "
@@ -24,10 +24,10 @@ def page(results: Sequence[Result], setup: str, radii: Sequence[float]) -> list[
     ]
     diverged = [f"{r.run.variant}, seed {r.run.seed}" for r in results if r.figures["diverged"]]
     if diverged:
-        paragraphs.append(f"Diverged, and left out of what follows: {in_words(diverged)}.")
+        paragraphs.append(f"Diverged, and left out of what follows: {listed(diverged)}.")
     sharpness = f"circle_{radii[-1]:g}"
     pairs = [(depth, *(values(results, depth, flag, sharpness) for flag in (False, True))) for depth in depths]
-    compared = [_compared(plain, normed, f"{depth} layer{'s' * (depth > 1)}") for depth, plain, normed in pairs]
+    compared = [_compared(plain, normed, counted(depth, "layer")) for depth, plain, normed in pairs]
     parts = [part for part in compared if part]
     if parts:
         paragraphs.append(
@@ -51,9 +51,8 @@ def _compared(plain: Sequence[float], normed: Sequence[float], name: str) -> str
     if not plain or not normed:
         return ""
     text = f"{spread_of(normed).text(3)} with and {spread_of(plain).text(3)} without for {name}"
-    if not differ(plain, normed):
-        return text + " (no difference that these seeds show)"
-    return text + (" (flatter with)" if spread_of(normed).mean < spread_of(plain).mean else " (sharper with)")
+    verdicts = {"higher": "sharper with", "lower": "flatter with", "equal": NO_DIFFERENCE}
+    return f"{text} ({verdicts[compare(normed, plain)]})"
 
 
 def _depth(results: Sequence[Result], shallow: int, deep: int, key: str, radius: float) -> str:
@@ -61,14 +60,12 @@ def _depth(results: Sequence[Result], shallow: int, deep: int, key: str, radius:
     for is_normed, name in ((False, "without batch norm"), (True, "with batch norm")):
         few, many = (values(results, depth, is_normed, key) for depth in (shallow, deep))
         if few and many:
-            verdict = "no difference that these seeds show"
-            if differ(few, many):
-                verdict = "sharper" if spread_of(many).mean > spread_of(few).mean else "flatter"
+            verdict = {"higher": "sharper", "lower": "flatter", "equal": NO_DIFFERENCE}[compare(many, few)]
             verdicts.append(verdict)
             texts.append(f"from {spread_of(few).text(3)} to {spread_of(many).text(3)} {name} ({verdict})")
     if not texts:
         return "Depth: too many runs diverged to compare."
-    text = f"Depth: from {shallow} to {deep} layers the mean loss at the distance {radius:g} goes {in_words(texts)}."
+    text = f"Depth: from {shallow} to {deep} layers the mean loss at the distance {radius:g} goes {listed(texts)}."
     if set(verdicts) == {"sharper"}:
         text += (
             " A plausible reason: each layer multiplies what the one below hands on, so relative changes of all layers "
@@ -83,10 +80,10 @@ def _curvature(results: Sequence[Result], depths: Sequence[int]) -> str:
         for is_normed, suffix in ((False, ""), (True, " with batch norm")):
             found = values(results, depth, is_normed, "concave_share")
             if found:
-                shares.append(f"{100 * spread_of(found).mean:.0f} % for {depth} layer{'s' * (depth > 1)}{suffix}")
+                shares.append(f"{100 * spread_of(found).mean:.0f} % for {counted(depth, 'layer')}{suffix}")
     if not shares:
         return "All runs diverged: there is no curvature to tell of."
     return (
-        f"Curvature: the plane bends down in some direction at {in_words(shares)} of its points. Where it does, the "
+        f"Curvature: the plane bends down in some direction at {listed(shares)} of its points. Where it does, the "
         "loss is not convex (Li et al. 2018, section 6)."
     )

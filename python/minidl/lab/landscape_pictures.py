@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minidl.lab.drawing import COLOURS, band, finish, new_figure
+from minidl.lab.bands import draw_band
 from minidl.lab.experiment import Result, by_variant
+from minidl.plots.style import finish_axes, new_figure
 
 # Above this the loss of ten classes is worse than guessing, ln 10 = 2.3, by far; the picture says no more.
 HIGHEST = 10.0
@@ -37,8 +38,7 @@ def _contours(surfaces: dict[str, Any], steps: npt.NDArray[np.float64]) -> Any:
     levels = _levels(surfaces)
     columns = min(2, len(surfaces))
     rows = -(-len(surfaces) // columns)
-    figure = new_figure(4.2 * columns + 1, 3.9 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    figure, panels = new_figure(rows, columns, (4.2 * columns + 1, 3.9 * rows), sharex=True, sharey=True)
     image = None
     for axes, (name, surface) in zip(panels.flat, surfaces.items(), strict=False):
         # The rows of a surface go along the first direction, which is drawn to the right.
@@ -88,14 +88,15 @@ def _surfaces(surfaces: dict[str, Any], steps: npt.NDArray[np.float64]) -> Any:
 
 def _cuts(groups: dict[str, list[Result]], steps: npt.NDArray[np.float64]) -> Any:
     """Along the first direction, over the seeds."""
-    figure = new_figure(7, 4)
-    axes = figure.subplots()
+    figure, [[axes]] = new_figure(size=(7, 4))
     for i, (name, group) in enumerate(groups.items()):
         curves = [[row[len(steps) // 2] for row in result.figures["surface"]] for result in group]
-        style = "-" if group[0].run.settings["batch_norm"] else "--"
-        band(axes, list(steps), curves, name, COLOURS[i % len(COLOURS)], linestyle=style)
+        draw_band(axes, [steps] * len(curves), curves, name, i)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(top=min(HIGHEST, axes.get_ylim()[1]))
-    finish(axes, "along the first direction (sizes of the weights)", "loss", "A cut through the minimum, all seeds")
+    finish_axes(
+        axes, "along the first direction (sizes of the weights)", "loss", "A cut through the minimum, all seeds"
+    )
+    axes.legend()
     return figure

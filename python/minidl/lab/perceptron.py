@@ -19,10 +19,11 @@ from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.heads import HEADS, Head, gradient_gap, predict
 from minidl.lab.planes import BINARY, Plane, sine, spirals
 from minidl.lab.progress import RunProgress
-from minidl.lab.ranges import require_above_zero, require_distinct, require_known, require_range, require_seeds
 from minidl.lab.rosenblatt import learn
+from minidl.lab.settings import require, require_known, require_positive, require_whole
 from minidl.lab.statistics import spread_of
 from minidl.lab.table import Column, Table
+from minidl.lab.words import counted
 from minidl.tensor import Tensor
 from minidl.training import Callback, NonFiniteLossError, Training, evaluate, fit
 
@@ -62,17 +63,14 @@ class Perceptron(Experiment):
     lr: float = 0.02
 
     def __post_init__(self) -> None:
-        require_seeds(self.seeds)
-        require_distinct("planes", self.planes)
+        require_whole("seeds", self.seeds, 0, 2**63 - 1)
         require_known("planes", self.planes, BINARY)
-        require_distinct("hidden", self.hidden)
-        for width in self.hidden:
-            require_range("hidden", width, 0, 1024)
-        require_range("samples", self.samples, 4, 100_000)
-        require_range("noise", self.noise, 0, 1)
-        require_range("epochs", self.epochs, 1, 100_000)
-        require_range("batch_size", self.batch_size, 1, self.samples)
-        require_above_zero("lr", self.lr)
+        require_whole("hidden", self.hidden, 0, 1024)
+        require_whole("samples", [self.samples], 4, 100_000)
+        require("noise", 0 <= self.noise <= 1, "be 0 to 1", self.noise)
+        require_whole("epochs", [self.epochs], 1, 100_000)
+        require_whole("batch_size", [self.batch_size], 1, self.samples)
+        require_positive("lr", self.lr)
 
     def runs(self, context: Context) -> list[Run]:
         tasks = [(plane, "binary") for plane in self.planes]
@@ -165,7 +163,7 @@ class Perceptron(Experiment):
 
 def model_name(hidden: int) -> str:
     """ "no hidden layer" - one neuron, or one for each of three classes -, "3 hidden units"."""
-    return "no hidden layer" if hidden == 0 else f"{hidden} hidden unit" + "s" * (hidden > 1)
+    return "no hidden layer" if hidden == 0 else counted(hidden, "hidden unit")
 
 
 def make_points(name: str, count: int, noise: float, source: Generator) -> Plane:

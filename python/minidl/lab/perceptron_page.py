@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minidl.lab.drawing import in_words
 from minidl.lab.experiment import Result
 from minidl.lab.rosenblatt import best_line
-from minidl.lab.statistics import differ, spread_of
+from minidl.lab.statistics import spread_of
+from minidl.lab.words import NO_DIFFERENCE, compare, counted, listed
 
 CORNERS = np.array([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])
 CORNER_CLASSES = np.array([0, 0, 1, 1])
@@ -29,9 +29,8 @@ def page(results: Sequence[Result], samples: int, noise: float) -> list[str]:
 def _what_was_tried(results: Sequence[Result], samples: int) -> str:
     seeds = len({result.run.seed for result in results})
     return (
-        f"Each model learnt from {samples} points and was measured on 1,000 new ones, with {seeds} seed"
-        + ("s" if seeds > 1 else "")
-        + " for points, weights and order. A model without a hidden layer is one neuron, a weighted sum and its "
+        f"Each model learnt from {samples} points and was measured on 1,000 new ones, with "
+        f"{counted(seeds, 'seed')} for points, weights and order. A model without a hidden layer is one neuron, a weighted sum and its "
         "activation (one for each class where there are three): its boundary is a straight line. figure.png shows "
         "where every model draws the boundary, boundary.png how it moves there, both for the first seed."
     )
@@ -62,7 +61,7 @@ def accuracies(results: Sequence[Result], plane: str) -> dict[str, list[float]]:
 
 
 def _listed(models: dict[str, list[float]]) -> str:
-    return in_words([f"{name} {spread_of(values).text(1, 100)} %" for name, values in models.items()])
+    return listed([f"{name} {spread_of(values).text(1, 100)} %" for name, values in models.items()])
 
 
 def _hidden_layers(results: Sequence[Result]) -> list[str]:
@@ -78,17 +77,17 @@ def _hidden_layers(results: Sequence[Result]) -> list[str]:
     for plane in planes:
         models = list(accuracies(results, plane).values())
         small, large = models[0], models[-1]
-        change = spread_of(large).mean - spread_of(small).mean
-        group = equal if not differ(small, large) else helped if change > 0 else hurt
-        group.append(f"{plane} ({100 * spread_of(small).mean:.1f} to {100 * spread_of(large).mean:.1f} %)")
-    names = [f"{width} hidden units" if width else "no hidden layer" for width in (widths[0], widths[-1])]
+        {"higher": helped, "lower": hurt, "equal": equal}[compare(large, small)].append(
+            f"{plane} ({100 * spread_of(small).mean:.1f} to {100 * spread_of(large).mean:.1f} %)"
+        )
+    names = [counted(width, "hidden unit") if width else "no hidden layer" for width in (widths[0], widths[-1])]
     text = f"From {names[0]} to {names[1]}:"
     if helped:
-        text += f" more test points are right on {in_words(helped)}."
+        text += f" more test points are right on {listed(helped)}."
     if equal:
-        text += f" No difference that these seeds show on {in_words(equal)}."
+        text += f" {NO_DIFFERENCE.capitalize()} on {listed(equal)}."
     if hurt:
-        text += f" Fewer are right on {in_words(hurt)}."
+        text += f" Fewer are right on {listed(hurt)}."
     return [
         text + " A hidden unit bends the plane along one line; the layer after it combines these, so that the "
         "boundary can turn corners. With enough of them a network comes as near to any continuous function as is "
@@ -109,19 +108,19 @@ def _rosenblatt(results: Sequence[Result]) -> list[str]:
         passes = [len(mistakes) for mistakes in runs if mistakes[-1] == 0]
         if len(passes) == len(runs):
             most = max(passes)
-            found.append(f"{plane} (after {most} pass" + "es" * (most > 1) + " at the most)")
+            found.append(f"{plane} (after {counted(most, 'pass', 'passes')} at the most)")
         elif passes:
             sometimes.append(f"{plane} ({len(passes)} of {len(runs)} seeds)")
         else:
             never.append(plane)
     text = "Rosenblatt's rule corrects w by every point on the wrong side (rosenblatt.png)."
     if found:
-        text += f" It found a separating line for every seed on {in_words(found)}."
+        text += f" It found a separating line for every seed on {listed(found)}."
     if sometimes:
-        text += f" For some seeds only on {in_words(sometimes)}."
+        text += f" For some seeds only on {listed(sometimes)}."
     if never:
         text += (
-            f" On {in_words(never)} it was still correcting in its last pass. Where no line separates the points it "
+            f" On {listed(never)} it was still correcting in its last pass. Where no line separates the points it "
             "must: a pass without a mistake would be such a line."
         )
     return [
@@ -146,7 +145,7 @@ def _heads(results: Sequence[Result], noise: float) -> str:
     if losses:
         parts = [f"{name} {spread_of(values).text(4)}" for name, values in losses.items()]
         text += (
-            f" Squared error on new points of the sine: {in_words(parts)}; the noise alone is {noise**2:.4f}, and "
+            f" Squared error on new points of the sine: {listed(parts)}; the noise alone is {noise**2:.4f}, and "
             "nothing that is learnt gets below that on average."
         )
     return text

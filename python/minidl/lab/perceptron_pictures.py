@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.lab.drawing import COLOURS, MARKERS, finish, new_figure
 from minidl.lab.experiment import Result
+from minidl.plots.style import COLOURS, MARKERS, finish_axes, new_figure
 
 REACH = 2.0
 SIDE = 1.9  # inches of a small picture
@@ -28,8 +28,8 @@ def _all_models(binary: Sequence[Result]) -> Any:
     """Rows are data sets, columns are models."""
     planes = list(dict.fromkeys(result.run.settings["plane"] for result in binary))
     models = list(dict.fromkeys(result.run.settings["model"] for result in binary))
-    figure = new_figure(SIDE * len(models) + 1, SIDE * len(planes) + 0.4)
-    grid = figure.subplots(len(planes), len(models), squeeze=False, sharex=True, sharey=True)
+    size = SIDE * len(models) + 1, SIDE * len(planes) + 0.4
+    figure, grid = new_figure(len(planes), len(models), size, sharex=True, sharey=True)
     image = None
     for result in binary:
         row, column = planes.index(result.run.settings["plane"]), models.index(result.run.settings["model"])
@@ -55,8 +55,8 @@ def _moving(binary: Sequence[Result]) -> Any:
         or (result.run.settings["plane"] == "xor" and result.run.settings["hidden"] == smallest)
     ]
     columns = max(len(result.figures["snapshots"]) for result in shown)
-    figure = new_figure(SIDE * columns + 1, SIDE * len(shown) + 0.4)
-    grid = figure.subplots(len(shown), columns, squeeze=False, sharex=True, sharey=True)
+    size = SIDE * columns + 1, SIDE * len(shown) + 0.4
+    figure, grid = new_figure(len(shown), columns, size, sharex=True, sharey=True)
     image = None
     for row, result in zip(grid, shown, strict=True):
         for axes in row[len(result.figures["snapshots"]) :]:
@@ -101,18 +101,16 @@ def _square(answers: Sequence[float]) -> Any:
 
 def _heads(filmed: Sequence[Result]) -> Any:
     """The largest model for each kind of target, after the last step."""
-    figure = new_figure(11, 3.6)
-    axes = figure.subplots(1, 3)
+    figure, [axes] = new_figure(1, 3, (11, 3.6))
     binary, several, values = (_largest(filmed, task) for task in ("binary", "multi-class", "regression"))
     image = _show(axes[0], binary, -1)
     figure.colorbar(image, ax=axes[0], label="probability of class 1", shrink=0.8)
-    finish(axes[0], "$x_1$", "$x_2$", f"{binary.run.settings['plane']}: sigmoid, binary cross-entropy", legend=False)
+    finish_axes(axes[0], "$x_1$", "$x_2$", f"{binary.run.settings['plane']}: sigmoid, binary cross-entropy")
     _show_classes(axes[1], several)
-    finish(axes[1], "$x_1$", "$x_2$", "three spirals: softmax, cross-entropy", legend=False)
+    finish_axes(axes[1], "$x_1$", "$x_2$", "three spirals: softmax, cross-entropy")
     _show_values(axes[2], values)
-    finish(axes[2], "x", "y", "sine: identity, squared error")
-    for each in axes:
-        each.title.set_fontsize(10)
+    finish_axes(axes[2], "x", "y", "sine: identity, squared error")
+    axes[2].legend()
     return figure
 
 
@@ -147,8 +145,7 @@ def _show_values(axes: Any, result: Result) -> None:
 
 def _mistakes(learned: Sequence[Result]) -> Any:
     """Of Rosenblatt's rule, pass by pass; a curve that ends at 0 has found a line."""
-    figure = new_figure(7, 3.8)
-    axes = figure.subplots()
+    figure, [[axes]] = new_figure(size=(7, 3.8))
     planes = list(dict.fromkeys(result.run.settings["plane"] for result in learned))
     for result in learned:
         i = planes.index(result.run.settings["plane"])
@@ -158,6 +155,6 @@ def _mistakes(learned: Sequence[Result]) -> Any:
         axes.plot(range(1, len(mistakes) + 1), mistakes, label=planes[i] if is_first else None, alpha=0.6, **line)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    finish(axes, "pass over the training points", "points corrected in the pass", "Rosenblatt's rule", legend=False)
+    finish_axes(axes, "pass over the training points", "points corrected in the pass", "Rosenblatt's rule")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="every seed on")
     return figure

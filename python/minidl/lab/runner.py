@@ -29,7 +29,7 @@ class Report:
 
     experiment: Experiment
     results: list[Result]
-    table: Table
+    tables: dict[str, Table]  # the first one is "table"
     paragraphs: list[str]
     folder: Path
     pictures: list[Path]
@@ -48,7 +48,8 @@ def run_experiment(
     force: bool = False,
     console: Console | None = None,
 ) -> Report:
-    """Trains the runs of an experiment and writes table.csv, table.json, page.md and the pictures into `folder`.
+    """Trains the runs of an experiment and writes table.csv, table.json, further tables, page.md and the pictures into
+    `folder`.
 
     With `resume`, runs that the folder already holds are not trained again; with `force`, they are removed first. The
     random state of the process is as before afterwards.
@@ -71,11 +72,12 @@ def run_experiment(
         results = _run_all(runs, experiment, context, target, console)
     finally:
         set_rng_state(state)
-    table, paragraphs = experiment.table(results), experiment.page(results)
-    _write_tables(table, target)
+    tables = {"table": experiment.table(results), **experiment.more_tables(results)}
+    paragraphs = experiment.page(results)
+    _write_tables(tables, target)
     pictures = _draw(experiment, results, target)
-    _write_page(experiment, table, paragraphs, pictures, target)
-    return Report(experiment, results, table, paragraphs, target.path, pictures)
+    _write_page(experiment, tables, paragraphs, pictures, target)
+    return Report(experiment, results, tables, paragraphs, target.path, pictures)
 
 
 def _run_all(
@@ -127,9 +129,10 @@ def _run_all(
     return [finished[run.key] for run in runs]
 
 
-def _write_tables(table: Table, folder: Folder) -> None:
-    folder.write("table.csv", table.csv())
-    folder.write("table.json", json.dumps(plain(table.records()), indent=2) + "\n")
+def _write_tables(tables: dict[str, Table], folder: Folder) -> None:
+    for name, table in tables.items():
+        folder.write(f"{name}.csv", table.csv())
+        folder.write(f"{name}.json", json.dumps(plain(table.records()), indent=2) + "\n")
 
 
 def _draw(experiment: Experiment, results: Sequence[Result], folder: Folder) -> list[Path]:
@@ -149,10 +152,15 @@ def _draw(experiment: Experiment, results: Sequence[Result], folder: Folder) -> 
 
 
 def _write_page(
-    experiment: Experiment, table: Table, paragraphs: Sequence[str], pictures: Sequence[Path], folder: Folder
+    experiment: Experiment,
+    tables: dict[str, Table],
+    paragraphs: Sequence[str],
+    pictures: Sequence[Path],
+    folder: Folder,
 ) -> None:
     shown = [f"![{path.stem}]({path.name})" for path in pictures if path.suffix == ".png"]
-    parts = [f"# {experiment.title}", table.markdown(), *shown, *paragraphs]
+    grids = [table.markdown() for table in tables.values()]
+    parts = [f"# {experiment.title}", *grids, *shown, *paragraphs]
     folder.write("page.md", "\n\n".join(parts) + "\n")
 
 
@@ -168,20 +176,26 @@ def duration(seconds: float) -> str:
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the table, the page and where everything is."""
-    from rich import box
-    from rich.table import Table as RichTable
-
-    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(report.table.columns):
-        grid.add_column(escape(column.heading), justify="left" if i == 0 else "right")
-    for row in report.table.texts():
-        grid.add_row(*(escape(cell) for cell in row))
-    console.print(grid)
+    """Prints the tables, the page and where everything is."""
+    for table in report.tables.values():
+        _show_table(table, console)
     for paragraph in report.paragraphs:
         console.print(escape(paragraph), highlight=False)
         console.print()
     drawn = ", ".join(path.name for path in report.pictures) or WITHOUT_MATPLOTLIB
-    lines: dict[str, Any] = {"folder": report.folder, "tables": "table.csv, table.json, page.md", "pictures": drawn}
+    files = ", ".join(f"{name}.{suffix}" for name in report.tables for suffix in ("csv", "json"))
+    lines: dict[str, Any] = {"folder": report.folder, "tables": f"{files}, page.md", "pictures": drawn}
     for name, text in lines.items():
         console.print(f"[bold]{name:9}[/] {escape(str(text))}", highlight=False, soft_wrap=True)
+
+
+def _show_table(table: Table, console: Console) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(table.columns):
+        grid.add_column(escape(column.heading), justify="left" if i == 0 else "right")
+    for row in table.texts():
+        grid.add_row(*(escape(cell) for cell in row))
+    console.print(grid)

@@ -6,6 +6,9 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Form = Literal["f", "g"]  # how a number is printed: digits after the point, or significant digits
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,14 @@ class Spread:
     lowest: float
     highest: float
 
-    def text(self, digits: int = 2, factor: float = 1.0) -> str:
-        """ "98.12 ± 0.05", times `factor`; the mean alone for one value.
+    def text(self, digits: int = 2, factor: float = 1.0, form: Form = "f") -> str:
+        """ "98.12 ± 0.05", times `factor`; the mean alone for one value. With form "g", `digits` are significant.
 
-        >>> spread_of([0.981, 0.983]).text(digits=1, factor=100)
-        '98.2 ± 0.1'
+        >>> spread_of([0.981, 0.983]).text(digits=1, factor=100), spread_of([2e-9]).text(form="g")
+        ('98.2 ± 0.1', '2e-09')
         """
-        mean = f"{factor * self.mean:.{digits}f}"
-        return mean if self.count < 2 else f"{mean} ± {factor * self.deviation:.{digits}f}"
+        mean = f"{factor * self.mean:.{digits}{form}}"
+        return mean if self.count < 2 else f"{mean} ± {factor * self.deviation:.{digits}{form}}"
 
 
 def spread_of(values: Iterable[float | None]) -> Spread:

@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minidl.lab.statistics import Spread
+from minidl.lab.statistics import Form, Spread
 
 
 @dataclass(frozen=True)
 class Column:
     """A key of the rows, the heading over it with its unit, and how its numbers are printed: times `factor`, with so
-    many digits after the point."""
+    many digits after the point, or with form "g" so many significant ones."""
 
     key: str
     heading: str
     digits: int = 2
     factor: float = 1.0
+    form: Form = "f"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ def cell_text(value: Any, column: Column) -> str:
     if value is None:
         return ""
     if isinstance(value, Spread):
-        return "diverged" if math.isnan(value.mean) else value.text(column.digits, column.factor)
+        return "diverged" if math.isnan(value.mean) else value.text(column.digits, column.factor, column.form)
     if isinstance(value, float):
-        return "diverged" if math.isnan(value) else f"{column.factor * value:.{column.digits}f}"
+        return "diverged" if math.isnan(value) else f"{column.factor * value:.{column.digits}{column.form}}"
     return str(value)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minidl.anomaly import anomaly
 from minidl.nn.activation import ReLU, Sigmoid, Tanh
 from minidl.nn.dropout import Dropout
 from minidl.nn.linear import Linear
@@ -79,5 +80,5 @@ def _group_at_the_front(modules: Sequence[Module]) -> LinearWithActivation | Nor
 
 def _kind(module: Module) -> type | None:
     """The module's class where it is safe to do its work for it, else None."""
-    is_watched = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    is_watched = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or anomaly.is_on
     return None if is_watched or "forward" in module.__dict__ else type(module)

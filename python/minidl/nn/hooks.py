@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minidl.anomaly import anomaly, running
 from minidl.nn.backward_hooks import GradientWatch
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ class Hook(NamedTuple):
 
 def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """pre-hooks -> forward -> hooks; hooks that asked for `always_call` run even where one of these raises."""
+    if not anomaly.is_on:
+        return _call(module, args, kwargs)
+    with running(module):
+        return _call(module, args, kwargs)
+
+
+def _call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     called: set[int] = set()
     succeeded = False
     try:

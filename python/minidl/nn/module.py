@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from minidl.anomaly import anomaly
 from minidl.changes import watch
 from minidl.dtypes import device as device_class, float32, float64, from_numpy_dtype, to_numpy_dtype
 from minidl.nn import state_dict as states
@@ -60,7 +61,7 @@ class Module(Registry):
         self.__dict__.update(training=True, _forward_pre_hooks={}, _forward_hooks={}, _backward_hooks={})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or anomaly.is_on:
             return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 

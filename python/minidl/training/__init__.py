@@ -17,6 +17,7 @@ from minidl.training.diagnosis import NonFiniteLossError
 from minidl.training.evaluation import evaluate
 from minidl.training.fitting import fit
 from minidl.training.history import EpochFigures, History
+from minidl.training.inspection import LayerStatistics, activation_statistics
 from minidl.training.interrupt import TrainingInterrupted
 from minidl.training.loop import Training
 from minidl.training.penalties import l1_penalty, l2_penalty
@@ -30,6 +31,7 @@ __all__ = [
     "EpochFigures",
     "GradientClipping",
     "History",
+    "LayerStatistics",
     "LearningRateMonitor",
     "LearningRateSweep",
     "ModelCheckpoint",
@@ -39,6 +41,7 @@ __all__ = [
     "TensorBoard",
     "Training",
     "TrainingInterrupted",
+    "activation_statistics",
     "evaluate",
     "fit",
     "l1_penalty",

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from minidl.data import DATASET_NAMES
-from minidl.lab.drawing import COLOURS, band, finish, in_words, new_figure
+from minidl.lab.bands import draw_band
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
-from minidl.lab.ranges import require_known, require_range, require_seeds
 from minidl.lab.reproduce.recipe import Recipe
 from minidl.lab.reproduce.tuning import Tuning
+from minidl.lab.settings import require_common, require_whole
 from minidl.lab.statistics import Spread, spread_of
 from minidl.lab.table import Column, Table
+from minidl.lab.words import counted, listed
+from minidl.plots.style import COLOURS, finish_axes, new_figure
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,9 @@ class ErrorRates(Experiment):
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        require_seeds(self.seeds)
-        require_known("dataset", [self.dataset], DATASET_NAMES)
+        require_common(self.dataset, self.seeds)
         if self.epochs is not None:
-            require_range("epochs", self.epochs, 1, 100_000)
+            require_whole("epochs", [self.epochs], 1, 100_000)
 
     def settings(self) -> dict[str, Any]:
         """The fields and the recipes: results of other recipes are not mixed with these."""
@@ -112,8 +112,7 @@ class ErrorRates(Experiment):
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
         """Test errors beside the paper's, and the training loss of every epoch."""
         groups = self._groups(results)
-        figure = new_figure(11, 1.6 + 1.1 * max(2, len(groups)))
-        errors, losses = figure.subplots(1, 2)
+        figure, [[errors, losses]] = new_figure(1, 2, (11, 1.6 + 1.1 * max(2, len(groups))))
         for i, (row, group) in enumerate(groups):
             percents = [100 * r.figures["error"] for r in group if r.figures["error"] is not None]
             label = "ours, each seed" if i == 0 else None
@@ -127,18 +126,20 @@ class ErrorRates(Experiment):
             errors.scatter(row.paper_percent, i, marker="D", s=60, color=COLOURS[1], zorder=3, label=label)
             curves = [r.figures["losses"] for r in group if r.figures["error"] is not None]
             if curves:
-                band(losses, range(1, len(curves[0]) + 1), curves, row.name, COLOURS[i])
+                draw_band(losses, [range(1, len(curve) + 1) for curve in curves], curves, row.name, i)
         errors.set(
             yticks=range(len(groups)),
             yticklabels=[row.name.replace(", ", ",\n") for row, _ in groups],
             ylim=(len(groups), -0.5),
         )
-        finish(errors, f"test error, {self.dataset} (%)", "")
-        errors.get_legend().set_loc("lower right")
+        finish_axes(errors, f"test error, {self.dataset} (%)")
+        errors.legend(loc="lower right")
         losses.set_yscale("log")
         for formatter in (losses.yaxis.set_major_formatter, losses.yaxis.set_minor_formatter):
             formatter("{x:g}")
-        finish(losses, "epoch", "training loss", legend=bool(losses.lines))
+        finish_axes(losses, "epoch", "training loss")
+        if losses.lines:
+            losses.legend()
         return {"figure": figure}
 
     def page(self, results: Sequence[Result]) -> list[str]:
@@ -146,15 +147,15 @@ class ErrorRates(Experiment):
         seeds = len({result.run.seed for result in results})
         paragraphs = [
             self.source,
-            f"Ours: {seeds} seed{'s' * (seeds > 1)}, all {self.dataset} training images, no distortions of the images; "
+            f"Ours: {counted(seeds, 'seed')}, all {self.dataset} training images, no distortions of the images; "
             "the test images were measured once, after the last step, and nothing was chosen by them. --tune compares "
             "recipes on held-out training images.",
         ]
         if not self.is_comparable:
             what = [] if self.dataset == "mnist" else [f"on {self.dataset}"]
-            what += [] if self.epochs is None else [f"of {self.epochs} epoch{'s' * (self.epochs > 1)} only"]
+            what += [] if self.epochs is None else [f"of {counted(self.epochs, 'epoch')} only"]
             paragraphs.append(
-                f"This was a trial {in_words(what)}: its errors say nothing about the paper's, which are of MNIST and "
+                f"This was a trial {listed(what)}: its errors say nothing about the paper's, which are of MNIST and "
                 "trained to the end."
             )
         recipes = [f"Recipe of {row.name}: {self.recipe(row).text()}." for row, _ in groups]
@@ -165,7 +166,7 @@ class ErrorRates(Experiment):
         steps = [f"{r.figures['diverged_at_step']:,} (seed {r.run.seed})" for r in group if r.figures["error"] is None]
         text = f"{row.name}: the paper has {row.paper_percent:.2f} %, "
         if steps:
-            return text + f"ours diverged at step {in_words(steps)}."
+            return text + f"ours diverged at step {listed(steps)}."
         spread = spread_of(errors)
         text += f"ours {spread.text(2, 100)} %"
         text += f" ({_range(spread)} %)." if spread.count > 1 else "."

@@ -13,7 +13,7 @@ from minidl.lab.cost import Cost, training_cost
 from minidl.lab.experiment import Context
 from minidl.lab.images import Split, make_loaders
 from minidl.lab.progress import RunProgress
-from minidl.lab.ranges import require_above_zero, require_known, require_range
+from minidl.lab.settings import require, require_known, require_positive, require_whole
 from minidl.training import NonFiniteLossError, Training, evaluate
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -49,16 +49,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for width in self.hidden:
-            require_range("hidden", width, 1, 100_000)
+            require_whole("hidden", [width], 1, 100_000)
         require_known("activation", [self.activation], ACTIVATIONS)
-        require_above_zero("lr", self.lr)
-        require_range("epochs", self.epochs, 1, 100_000)
+        require_positive("lr", self.lr)
+        require_whole("epochs", [self.epochs], 1, 100_000)
         for name in ("input_dropout", "dropout", "momentum", "warmup"):
-            require_range(name, getattr(self, name), 0, 0.999)
+            require(name, 0 <= getattr(self, name) < 1, "be at least 0 and below 1", getattr(self, name))
         if self.max_norm is not None:
-            require_above_zero("max_norm", self.max_norm)
-        require_range("weight_decay", self.weight_decay, 0, 1)
-        require_range("batch_size", self.batch_size, 1, 60_000)
+            require_positive("max_norm", self.max_norm)
+        require("weight_decay", 0 <= self.weight_decay <= 1, "be 0 to 1", self.weight_decay)
+        require_whole("batch_size", [self.batch_size], 1, 60_000)
 
     def text(self) -> str:
         """The recipe on one line; what is not used is not named."""

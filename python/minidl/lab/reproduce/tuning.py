@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-from minidl.data import DATASET_NAMES
-from minidl.lab.drawing import COLOURS, MARKERS, finish, new_figure
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
-from minidl.lab.ranges import require_known, require_range, require_seeds
 from minidl.lab.reproduce.recipe import Recipe
+from minidl.lab.settings import require_common, require_whole
 from minidl.lab.statistics import differ, spread_of
 from minidl.lab.table import Column, Table
+from minidl.lab.words import NO_DIFFERENCE, counted
+from minidl.plots.style import COLOURS, MARKERS, finish_axes, new_figure
 
 # A row's name, its recipe, and values to try for some of the recipe's fields.
 Candidate = tuple[str, Recipe, dict[str, Sequence[Any]]]
@@ -35,10 +35,9 @@ class Tuning(Experiment):
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        require_seeds(self.seeds)
-        require_known("dataset", [self.dataset], DATASET_NAMES)
+        require_common(self.dataset, self.seeds)
         if self.epochs is not None:
-            require_range("epochs", self.epochs, 1, 100_000)
+            require_whole("epochs", [self.epochs], 1, 100_000)
 
     def combinations(self) -> list[tuple[str, str, Recipe]]:
         """(row, values in words, recipe) of every point of the grids."""
@@ -101,8 +100,7 @@ class Tuning(Experiment):
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
         """The error of every combination, the best on top."""
         ranked = self._ranked(results)
-        figure = new_figure(8, 1.2 + 0.3 * len(ranked))
-        axes = figure.subplots()
+        figure, [[axes]] = new_figure(size=(8, 1.2 + 0.3 * len(ranked)))
         names = [name for name, _, _ in self.candidates]
         for i, group in enumerate(ranked):
             percents = [100 * r.figures["error"] for r in group if r.figures["error"] is not None]
@@ -110,14 +108,13 @@ class Tuning(Experiment):
             axes.scatter(percents, [i] * len(percents), color=COLOURS[j], marker=MARKERS[j])
         labels = [group[0].run.variant for group in ranked]
         axes.set(yticks=range(len(ranked)), yticklabels=labels, ylim=(len(ranked) - 0.5, -0.5))
-        finish(axes, f"validation error, {self.dataset} (%)", "", legend=False)
+        finish_axes(axes, f"validation error, {self.dataset} (%)")
         return {"figure": figure}
 
     def page(self, results: Sequence[Result]) -> list[str]:
-        seeds = len(self.seeds)
         paragraphs = [
             f"Recipes for {self.paper}: every combination was trained on five sixths of the {self.dataset} training "
-            f"images and measured on the rest, with {seeds} seed{'s' * (seeds > 1)}. The test images were not "
+            f"images and measured on the rest, with {counted(len(self.seeds), 'seed')}. The test images were not "
             "looked at."
         ]
         for name, recipe, grid in self.candidates:
@@ -142,7 +139,7 @@ def _best_of(name: str, ranked: Sequence[list[Result]], used: str) -> str:
         return text + f"; the recipe in use ({used}) is not among those that learnt."
     others = [result.figures["error"] for result in own]
     text += f"; the recipe in use ({used}) has {spread_of(others).text(2, 100)} %"
-    return text + (": worse." if differ(errors, others) else ", no difference that these seeds show.")
+    return text + (": worse." if differ(errors, others) else f", {NO_DIFFERENCE}.")
 
 
 def _in_words(grid: dict[str, Sequence[Any]], values: dict[str, Any]) -> str:
