@@ -95,8 +95,7 @@ def _cuts(groups: dict[str, list[Result]], steps: npt.NDArray[np.float64]) -> An
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(top=min(HIGHEST, axes.get_ylim()[1]))
-    finish_axes(
-        axes, "along the first direction (sizes of the weights)", "loss", "A cut through the minimum, all seeds"
-    )
+    x = "along the first direction (sizes of the weights)"
+    finish_axes(axes, x, "loss", "A cut through the minimum, mean over the seeds")
     axes.legend()
     return figure

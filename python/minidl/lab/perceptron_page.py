@@ -27,12 +27,12 @@ def page(results: Sequence[Result], samples: int, noise: float) -> list[str]:
 
 
 def _what_was_tried(results: Sequence[Result], samples: int) -> str:
-    seeds = len({result.run.seed for result in results})
+    seeds = counted(len({result.run.seed for result in results}), "seed")
     return (
-        f"Each model learnt from {samples} points and was measured on 1,000 new ones, with "
-        f"{counted(seeds, 'seed')} for points, weights and order. A model without a hidden layer is one neuron, a weighted sum and its "
-        "activation (one for each class where there are three): its boundary is a straight line. figure.png shows "
-        "where every model draws the boundary, boundary.png how it moves there, both for the first seed."
+        f"Each model learnt from {samples} points and was measured on 1,000 new ones, with {seeds} for points, weights "
+        "and order. A model without a hidden layer is one neuron, a weighted sum and its activation (one per class "
+        "where there are three): its boundary is a straight line. figure.png shows where every model draws the "
+        "boundary, boundary.png how it moves there, both for the first seed."
     )
 
 
@@ -77,9 +77,8 @@ def _hidden_layers(results: Sequence[Result]) -> list[str]:
     for plane in planes:
         models = list(accuracies(results, plane).values())
         small, large = models[0], models[-1]
-        {"higher": helped, "lower": hurt, "equal": equal}[compare(large, small)].append(
-            f"{plane} ({100 * spread_of(small).mean:.1f} to {100 * spread_of(large).mean:.1f} %)"
-        )
+        group = {"higher": helped, "lower": hurt, "equal": equal}[compare(large, small)]
+        group.append(f"{plane} ({100 * spread_of(small).mean:.1f} to {100 * spread_of(large).mean:.1f} %)")
     names = [counted(width, "hidden unit") if width else "no hidden layer" for width in (widths[0], widths[-1])]
     text = f"From {names[0]} to {names[1]}:"
     if helped:

@@ -30,8 +30,8 @@ class Simard2003(ErrorRates):
             "784-800-10, cross-entropy",
             1.6,
             1.7,
-            Recipe((800,), lr=0.2, epochs=60, activation="relu", batch_size=64),
-            {"activation": ("relu", "tanh"), "lr": (0.1, 0.2, 0.4)},
+            Recipe((800,), lr=0.5, epochs=60, activation="relu", batch_size=64),
+            {"activation": ("relu", "tanh"), "lr": (0.2, 0.5, 1.0)},
         ),
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
