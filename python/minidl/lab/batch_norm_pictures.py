@@ -38,7 +38,7 @@ def _paper_figure(results: Sequence[Result], measured: str) -> Any:
         axes.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0, label="15 to 85 %")
         axes.plot(steps, middle, color=colour, label="median")
         _thousands(axes)
-        title += f": input of unit {first.figures['unit']} of the last hidden layer"
+        title += f", unit {first.figures['unit']} of the last hidden layer"
         finish_axes(axes, "step", "input of the sigmoid", title)
         axes.margins(y=0.2)
         axes.legend(loc="upper left", ncols=2)

@@ -39,7 +39,7 @@ def _contours(surfaces: dict[str, Any], steps: npt.NDArray[np.float64]) -> Any:
     columns = min(2, len(surfaces))
     rows = -(-len(surfaces) // columns)
     figure, panels = new_figure(rows, columns, (4.2 * columns + 1, 3.9 * rows), sharex=True, sharey=True)
-    image = None
+    image: Any = None
     for axes, (name, surface) in zip(panels.flat, surfaces.items(), strict=False):
         # The rows of a surface go along the first direction, which is drawn to the right.
         shown = np.clip(surface.T, levels[0], levels[-1])
@@ -86,14 +86,15 @@ def _surfaces(surfaces: dict[str, Any], steps: npt.NDArray[np.float64]) -> Any:
     return figure
 
 
-def _cuts(groups: dict[str, list[Result]], steps: npt.NDArray[np.float64]) -> Any:
+def _cuts(groups: dict[str, list[Result]], steps: Any) -> Any:
     """Along the first direction, over the seeds."""
     figure, [[axes]] = new_figure(size=(7, 4))
     for i, (name, group) in enumerate(groups.items()):
         curves = [[row[len(steps) // 2] for row in result.figures["surface"]] for result in group]
         draw_band(axes, [steps] * len(curves), curves, name, i)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        set_formatter("{x:g}")
     axes.set_ylim(top=min(HIGHEST, axes.get_ylim()[1]))
     x = "along the first direction (sizes of the weights)"
     finish_axes(axes, x, "loss", "A cut through the minimum, mean over the seeds")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from minidl.lab.bands import draw_band
@@ -21,13 +21,14 @@ from minidl.plots.style import COLOURS, finish_axes, new_figure
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of a paper's table: its test error and our goal in percent, our recipe, and what may be tuned of that."""
+    """A row of a paper's table: its test error and our goal in percent, our recipe, and the changes of it that
+    --tune compares."""
 
     name: str
     paper_percent: float
     goal_percent: float | None
     recipe: Recipe
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    tries: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ErrorRates(Experiment):
     @classmethod
     def tuning(cls, **settings: Any) -> Tuning:
         """The experiment that compares recipes on held-out training images."""
-        candidates = tuple((row.name, row.recipe, dict(row.grid)) for row in cls.rows)
+        candidates = tuple((row.name, row.recipe, row.tries) for row in cls.rows)
         return Tuning(paper=cls.name, candidates=candidates, **settings)
 
     @property
@@ -135,8 +136,9 @@ class ErrorRates(Experiment):
         finish_axes(errors, f"test error, {self.dataset} (%)")
         errors.legend(loc="lower right")
         losses.set_yscale("log")
-        for formatter in (losses.yaxis.set_major_formatter, losses.yaxis.set_minor_formatter):
-            formatter("{x:g}")
+        for set_formatter in (losses.yaxis.set_major_formatter, losses.yaxis.set_minor_formatter):
+            set_formatter("{x:g}")
+        losses.xaxis.get_major_locator().set_params(integer=True)
         finish_axes(losses, "epoch", "training loss")
         if losses.lines:
             losses.legend()

@@ -17,18 +17,20 @@ from minidl.lab.settings import require, require_known, require_positive, requir
 from minidl.training import NonFiniteLossError, Training, evaluate
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A multilayer perceptron with dropout, trained by SGD on pixels in [0, 1]; the learning rate falls linearly to 0.
+    """A multilayer perceptron with dropout, trained on pixels in [0, 1]; the learning rate falls linearly to 0.
 
     Args:
         hidden: widths of the hidden layers.
         activation: "relu" (Kaiming's initial weights) or "tanh" (Xavier's).
         input_dropout, dropout: the probability of leaving out an input, or a hidden unit.
         max_norm: the largest norm of the weights that enter a unit; None for any.
-        lr, momentum, weight_decay: of SGD; weight decay acts on matrices only.
+        optimizer: "sgd" (with `momentum`) or "adam".
+        lr, weight_decay: of the optimizer; weight decay acts on matrices only.
         warmup: the share of all steps in which the learning rate first rises to `lr`, linearly.
 
     >>> Recipe((800,), lr=0.1, epochs=20).text()
@@ -38,6 +40,7 @@ class Recipe:
     hidden: tuple[int, ...]
     lr: float
     epochs: int
+    optimizer: str = "sgd"
     activation: str = "relu"
     input_dropout: float = 0.0
     dropout: float = 0.0
@@ -51,6 +54,7 @@ class Recipe:
         for width in self.hidden:
             require_whole("hidden", [width], 1, 100_000)
         require_known("activation", [self.activation], ACTIVATIONS)
+        require_known("optimizer", [self.optimizer], OPTIMIZERS)
         require_positive("lr", self.lr)
         require_whole("epochs", [self.epochs], 1, 100_000)
         for name in ("input_dropout", "dropout", "momentum", "warmup"):
@@ -67,7 +71,8 @@ class Recipe:
             parts.append(f"dropout {self.input_dropout:g} of inputs, {self.dropout:g} of hidden units")
         if self.max_norm is not None:
             parts.append(f"max-norm {self.max_norm:g}")
-        training = f"SGD, momentum {self.momentum:g}, lr {self.lr:g} falling to 0"
+        name = f"SGD, momentum {self.momentum:g}" if self.optimizer == "sgd" else "Adam"
+        training = f"{name}, lr {self.lr:g} falling to 0"
         if self.warmup:
             training += f" after rising for {100 * self.warmup:g} % of the steps"
         if self.weight_decay:
@@ -92,12 +97,15 @@ class Recipe:
                     nn.init.zeros_(layer.bias)
         return nn.Sequential(*layers)
 
-    def build_optimizer(self, model: nn.Module) -> optim.SGD:
+    def build_optimizer(self, model: nn.Module) -> optim.SGD | optim.Adam:
         """Weight decay and max-norm act on matrices only."""
         matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
         vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
         of_matrices = {"params": matrices, "weight_decay": self.weight_decay, "max_norm": self.max_norm}
-        return optim.SGD([of_matrices, {"params": vectors}], lr=self.lr, momentum=self.momentum)
+        groups = [of_matrices, {"params": vectors}]
+        if self.optimizer == "adam":
+            return optim.Adam(groups, lr=self.lr)
+        return optim.SGD(groups, lr=self.lr, momentum=self.momentum)
 
     def rate_factor(self, step: int, steps: int) -> float:
         """What the learning rate is times in a step, from 0 on: up to 1 in the warm-up, then down to 0, linearly."""

@@ -31,7 +31,7 @@ class Simard2003(ErrorRates):
             1.6,
             1.7,
             Recipe((800,), lr=0.5, epochs=60, activation="relu", batch_size=64),
-            {"activation": ("relu", "tanh"), "lr": (0.2, 0.5, 1.0)},
+            tuple({"activation": name, "lr": lr} for name in ("relu", "tanh") for lr in (0.2, 0.5, 1.0)),
         ),
     )
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)

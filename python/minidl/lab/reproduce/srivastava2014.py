@@ -9,6 +9,10 @@ from minidl.lab.reproduce.error_rates import ErrorRates, PaperRow
 from minidl.lab.reproduce.recipe import Recipe
 
 DROPOUT = Recipe((1024, 1024, 1024), lr=0.05, epochs=80, input_dropout=0.2, dropout=0.5, momentum=0.9, warmup=0.05)
+TRIES = (
+    *({"optimizer": "sgd", "lr": lr} for lr in (0.02, 0.05, 0.1)),
+    *({"optimizer": "adam", "lr": lr} for lr in (0.0003, 0.001)),
+)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,12 @@ class Srivastava2014(ErrorRates):
         "ends at 0.95 and the norm 2 (appendix B.1); ours takes fewer."
     )
     rows: ClassVar[tuple[PaperRow, ...]] = (
-        PaperRow("ReLU 3 x 1024, dropout", 1.25, 1.35, DROPOUT, {"lr": (0.02, 0.05, 0.1), "momentum": (0.9, 0.95)}),
+        PaperRow("ReLU 3 x 1024, dropout", 1.25, 1.35, DROPOUT, TRIES),
         PaperRow(
             "ReLU 3 x 1024, dropout + max-norm",
             1.06,
             None,
             replace(DROPOUT, max_norm=2.0),
-            {"lr": (0.05, 0.1, 0.2), "max_norm": (2.0, 3.0)},
+            tuple({"max_norm": norm, "lr": lr} for norm in (2.0, 3.0) for lr in (0.02, 0.05, 0.1)),
         ),
     )

@@ -1,10 +1,10 @@
-"""Which recipe to reproduce a paper with: a grid, compared on training images that are held out."""
+"""Which recipe to reproduce a paper with: several, compared on training images that are held out."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
@@ -15,13 +15,13 @@ from minidl.lab.table import Column, Table
 from minidl.lab.words import NO_DIFFERENCE, counted
 from minidl.plots.style import COLOURS, MARKERS, finish_axes, new_figure
 
-# A row's name, its recipe, and values to try for some of the recipe's fields.
-Candidate = tuple[str, Recipe, dict[str, Sequence[Any]]]
+# A row's name, its recipe, and changes of it to compare.
+Candidate = tuple[str, Recipe, tuple[dict[str, Any], ...]]
 
 
 @dataclass(frozen=True)
 class Tuning(Experiment):
-    """All combinations of each row's grid, with the other fields as in its recipe; the test images are not looked at.
+    """Each row's recipe with some changes, one training each; the test images are not looked at.
 
     A sixth of the training images, drawn by the seed, is held out: 10,000 of MNIST.
     """
@@ -40,15 +40,20 @@ class Tuning(Experiment):
             require_whole("epochs", [self.epochs], 1, 100_000)
 
     def combinations(self) -> list[tuple[str, str, Recipe]]:
-        """(row, values in words, recipe) of every point of the grids."""
-        points = []
-        for name, recipe, grid in self.candidates:
-            for values in itertools.product(*grid.values()):
-                chosen = dict(zip(grid, values, strict=True))
-                if self.epochs is not None:
-                    chosen["epochs"] = self.epochs
-                points.append((name, _in_words(grid, chosen), replace(recipe, **chosen)))
-        return points
+        """(row, change in words, recipe) of everything that is compared."""
+        length = {} if self.epochs is None else {"epochs": self.epochs}
+        return [
+            (name, in_words(change), replace(recipe, **change, **length))
+            for name, recipe, tries in self.candidates
+            for change in tries
+        ]
+
+    def used(self) -> dict[str, str]:
+        """By row, the change that leaves the recipe as it is; "" where it is not among those that are compared."""
+        return {
+            name: next((in_words(change) for change in tries if replace(recipe, **change) == recipe), "")
+            for name, recipe, tries in self.candidates
+        }
 
     def runs(self, context: Context) -> list[Run]:
         images = context.images(self.dataset)
@@ -57,7 +62,7 @@ class Tuning(Experiment):
             Run(
                 f"{name}, {words}",
                 seed,
-                {"row": name, "words": words, "recipe": asdict(recipe)},
+                {"row": name, "words": words, "recipe": recipe.text()},
                 recipe.cost(images, kept),
             )
             for (name, words, recipe), seed in itertools.product(self.combinations(), self.seeds)
@@ -78,13 +83,13 @@ class Tuning(Experiment):
             Column("error", "validation error (%)", 2, 100),
             Column("is_used", "in use"),
         ]
-        used = {(name, _in_words(grid, asdict(recipe))) for name, recipe, grid in self.candidates}
+        used = self.used()
         rows = []
         for group in self._ranked(results):
             settings = group[0].run.settings
             row, words = settings["row"], settings["words"]
             error = spread_of(result.figures["error"] for result in group)
-            rows.append({"row": row, "words": words, "error": error, "is_used": "yes" if (row, words) in used else ""})
+            rows.append({"row": row, "words": words, "error": error, "is_used": "yes" if used[row] == words else ""})
         return Table(columns, rows)
 
     def _ranked(self, results: Sequence[Result]) -> list[list[Result]]:
@@ -98,7 +103,7 @@ class Tuning(Experiment):
         return sorted(by_variant(results).values(), key=rank)
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        """The error of every combination, the best on top."""
+        """The error of every recipe, the best on top."""
         ranked = self._ranked(results)
         figure, [[axes]] = new_figure(size=(8, 1.2 + 0.3 * len(ranked)))
         names = [name for name, _, _ in self.candidates]
@@ -113,17 +118,17 @@ class Tuning(Experiment):
 
     def page(self, results: Sequence[Result]) -> list[str]:
         paragraphs = [
-            f"Recipes for {self.paper}: every combination was trained on five sixths of the {self.dataset} training "
+            f"Recipes for {self.paper}: every one was trained on five sixths of the {self.dataset} training "
             f"images and measured on the rest, with {counted(len(self.seeds), 'seed')}. The test images were not "
             "looked at."
         ]
-        for name, recipe, grid in self.candidates:
+        for name, used in self.used().items():
             groups = [group for group in self._ranked(results) if group[0].run.settings["row"] == name]
             learnt = [group for group in groups if all(r.figures["error"] is not None for r in group)]
             if not learnt:
-                paragraphs.append(f"{name}: every combination diverged.")
+                paragraphs.append(f"{name}: every recipe diverged.")
                 continue
-            paragraphs.append(_best_of(name, learnt, _in_words(grid, asdict(recipe))))
+            paragraphs.append(_best_of(name, learnt, used))
         return paragraphs
 
 
@@ -136,12 +141,16 @@ def _best_of(name: str, ranked: Sequence[list[Result]], used: str) -> str:
         return text + ", which is the recipe in use."
     own = next((group for group in ranked if group[0].run.settings["words"] == used), None)
     if own is None:
-        return text + f"; the recipe in use ({used}) is not among those that learnt."
+        return text + "; the recipe in use is not among those that were compared and learnt."
     others = [result.figures["error"] for result in own]
     text += f"; the recipe in use ({used}) has {spread_of(others).text(2, 100)} %"
     return text + (": worse." if differ(errors, others) else f", {NO_DIFFERENCE}.")
 
 
-def _in_words(grid: dict[str, Sequence[Any]], values: dict[str, Any]) -> str:
-    """ "lr 0.1, momentum 0.9"."""
-    return ", ".join(f"{name.replace('_', ' ')} {values[name]}" for name in grid) or "the recipe"
+def in_words(change: dict[str, Any]) -> str:
+    """ "lr 0.1, max norm 2.0".
+
+    >>> in_words({"lr": 0.1, "max_norm": 2.0})
+    'lr 0.1, max norm 2.0'
+    """
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in change.items())
