@@ -41,7 +41,7 @@ class Tuning(Experiment):
 
     def combinations(self) -> list[tuple[str, str, Recipe]]:
         """(row, change in words, recipe) of everything that is compared."""
-        length = {} if self.epochs is None else {"epochs": self.epochs}
+        length: dict[str, Any] = {} if self.epochs is None else {"epochs": self.epochs}
         return [
             (name, in_words(change), replace(recipe, **change, **length))
             for name, recipe, tries in self.candidates
