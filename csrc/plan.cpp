@@ -14,11 +14,8 @@ namespace {
 
 thread_local Plan* under_way = nullptr;
 
-struct Extent {
-  uintptr_t begin, end;
-};
+}  // namespace
 
-// The addresses from an array's first to its last element, whatever its strides.
 Extent extent_of(const Array& array) {
   auto begin = (uintptr_t)array.data, end = begin + array.itemsize;
   if (array.size() == 0) return {begin, begin};
@@ -28,8 +25,6 @@ Extent extent_of(const Array& array) {
   }
   return {begin, end};
 }
-
-}  // namespace
 
 void AddressSet::erase(uintptr_t begin, uintptr_t end) {
   auto range = end_of_.lower_bound(begin);
@@ -194,11 +189,7 @@ void Plan::run_alone(const Body& body) {
 void Plan::replay(const py::list& inputs) {
   Stream stream = current_stream();
   bind(inputs, stream);
-  run_alone([&] {
-    replayer_.run(stream, [&](Stream stream) {
-      for (const auto& call : calls_) call->run(stream);
-    });
-  });
+  run_alone([&] { replayer_.run(stream, calls_); });
 }
 
 // What must be equal for a recorded step to take other inputs: shapes, strides, number types, and where they overlap.
@@ -263,6 +254,8 @@ void bind_plan(py::module_& m) {
       .def(
           "require_determined", [](Plan& plan, Array array) { plan.require_determined(array); },
           "Fails unless the recorded calls determine the array's content.", "array"_a)
+      .def_property_readonly("longest_chain", &Plan::longest_chain,
+                             "How many of the calls a replay runs one after the other, at least.")
       .def("__len__", &Plan::size);
   m.def("signature", &signature, "Shapes, strides, number types and overlaps of some arrays, as one hashable value.",
         "arrays"_a);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "array.h"
+#include "call.h"
 #include "memory_pool.h"
 #include "replayer.h"
 #include "stream.h"
@@ -27,21 +28,6 @@ class AddressSet {
   std::map<uintptr_t, uintptr_t> end_of_;
 };
 
-// One kernel call with its arguments, all but the stream.
-struct Call {
-  const char* name = "";
-  // Shape and bytes an element of each of its arrays, for the profile.
-  struct Operand {
-    std::vector<int64_t> shape;
-    int64_t itemsize;
-  };
-  std::vector<Operand> operands;
-  double seconds = 0;  // of the last profiled replay
-
-  virtual ~Call() = default;
-  virtual void run(Stream stream) const = 0;
-};
-
 class Plan {
  public:
   // A step that cannot be recorded: a strict plan throws at the place, another one runs on and keeps the reason.
@@ -57,6 +43,8 @@ class Plan {
   void replay(const pybind11::list& inputs);
   pybind11::list profile(const pybind11::list& inputs, int repeats);
   size_t size() const { return calls_.size(); }
+  // How many of the calls a replay runs one after the other, at least.
+  size_t longest_chain() const { return replayer_.longest_chain(calls_); }
 
   // While a step runs, for every kernel call and each of its arrays.
   bool is_recording() const { return phase_ == Phase::record; }
@@ -94,7 +82,7 @@ class Plan {
   std::string failure_;
   Phase phase_ = Phase::idle;
   bool is_replaying_ = false;  // the interpreter lock guards it
-  std::vector<std::unique_ptr<Call>> calls_;
+  Calls calls_;
   Replayer replayer_;
   std::vector<Range> inputs_;
   std::vector<Moved> moved_;

@@ -56,10 +56,13 @@ template <typename Parameter>
 void note_argument(Plan& plan, Call& call, const Array& array) {
   if (!array.is_given) return;
   call.operands.push_back({{array.shape, array.shape + array.dims}, array.itemsize});
-  if constexpr (std::is_const_v<std::remove_pointer_t<Parameter>>)
+  if constexpr (std::is_const_v<std::remove_pointer_t<Parameter>>) {
     plan.note_read(array);
-  else
+    call.reads.push_back(extent_of(array));
+  } else {
     plan.note_write(array);
+    call.writes.push_back(extent_of(array));
+  }
 }
 template <typename Parameter, typename Argument>
 void note_argument(Plan& plan, Call& call, const Argument& argument) {
@@ -69,6 +72,7 @@ void note_argument(Plan& plan, Call& call, const Argument& argument) {
     for (const Array& array : argument->arrays) {
       plan.note_read(array);
       plan.note_write(array);
+      call.writes.push_back(extent_of(array));
     }
     for (const auto& segment : argument->segments)
       call.operands.push_back({operand_shape(segment), argument->itemsize});

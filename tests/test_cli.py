@@ -69,6 +69,64 @@ def test_the_learning_curve_is_a_picture():
         assert picture.size[0] > 600
 
 
+@pytest.mark.parametrize("curve", [[], ["--plot", "curve.svg"]], ids=["default", "named"])
+def test_pictures_of_the_network_lie_beside_the_learning_curve(curve):
+    text = train("--plots", *curve).stdout
+    folder = Path() if curve else next(Path("runs").iterdir())
+    for name in ("confusion-matrix", "worst-mistakes", "first-layer-weights"):
+        path = folder / (f"curve-{name}.svg" if curve else f"{name}.png")
+        assert str(path) in text
+        assert path.stat().st_size > 5000
+    if not curve:
+        with Image.open(folder / "worst-mistakes.png") as picture:
+            assert picture.format == "PNG"
+
+
+def test_a_picture_of_another_kind_is_refused_before_training():
+    result = call("train", *FAST, "--plot", "curve.jpeg")
+    assert result.exit_code == 1
+    assert "--plot must end in .png or .svg, got 'curve.jpeg'" in result.stderr
+    assert "epoch" not in result.stdout
+
+
+SICK = ["--activation", "sigmoid", "--hidden", "32,32,32,32,32,32,32", "--no-batch-norm"]
+
+
+def test_hints_are_given_once_and_only_where_something_is_wrong():
+    assert train(*SICK).stdout.count("hint: gradients vanish") == 1
+    assert "hint:" not in train(*SICK, "--no-hints").stdout
+    assert "hint:" not in train(*SICK, "--quiet").stdout
+    assert "hint:" not in train().stdout
+
+
+def test_hints_come_after_the_first_epoch_too(monkeypatch):
+    from minidl.cli import hints
+
+    looks = []
+
+    def found(model, batch, loss, optimizer):
+        looks.append(len(batch[0]))
+        return [finding] if len(looks) == 2 else []
+
+    finding = minidl.training.Finding("dead-relu", "1", "all [units] are dead: do something")
+    monkeypatch.setattr(hints, "diagnose", found)
+    lines = train().stdout.splitlines()
+    assert looks == [256, 256]
+    place = lines.index("hint: all [units] are dead: do something")
+    assert lines[place - 1].split()[0] == "1"
+    assert lines[place + 1].split()[0] == "2"
+
+
+def test_hints_do_not_change_what_a_run_computes():
+    for options in ([], ["--batch-norm", "--dropout", "0.5", "--seed", "3"]):
+        records = []
+        for hints in ("--hints", "--no-hints"):
+            train("--record", "record.json", hints, *options)
+            records.append(json.loads(Path("record.json").read_text()))
+        assert records[0]["fingerprint"] == records[1]["fingerprint"]
+        assert records[0]["test_loss"] == records[1]["test_loss"]
+
+
 def test_quiet_prints_one_line():
     result = train("--quiet")
     assert result.stdout.count("\n") == 1
@@ -126,8 +184,10 @@ def test_matmul_precision_is_kept_in_the_run_and_decides_what_it_computes():
     ],
     ids=" ".join,
 )
-def test_every_choice_learns(options):
-    assert record_of(*options)["test_accuracy"] > 0.5
+def test_every_choice_learns_without_hints(options):
+    result = train("--record", "record.json", *options)
+    assert json.loads(Path("record.json").read_text())["test_accuracy"] > 0.5
+    assert "hint:" not in result.stdout
 
 
 def test_early_stopping_ends_the_run():

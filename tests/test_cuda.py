@@ -194,6 +194,35 @@ def test_a_replayed_step_equals_an_eager_one_there(cuda: Backend) -> None:
     assert state_again == state
 
 
+@pytest.mark.parametrize("order", ["forward", "reverse", "random:1", "random:2", "random:3"])
+def test_calls_of_a_graph_that_do_not_follow_each_other_may_run_in_any_order(
+    cuda: Backend, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train("cuda")
+    monkeypatch.setenv("CUDA_EMULATOR_ORDER", order)
+    assert train("cuda", captured=True) == expected
+
+
+def test_weight_gradients_run_beside_what_does_not_need_them(cuda: Backend) -> None:
+    model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5)).to("cuda")
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    x, labels = (tensor.to("cuda") for tensor in make_data(16))
+
+    @minidl.capture
+    def step(x: Tensor, labels: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        step(x, labels)
+    (record,) = step.records.values()
+    # The gradients of the last two layers' weights, and the 1 that the way back begins with.
+    assert record.plan.longest_chain == len(record.plan) - 3
+
+
 def test_two_trainings_there_are_bitwise_alike(cuda: Backend) -> None:
     assert train("cuda") == train("cuda")
 

@@ -90,6 +90,16 @@ def test_everything_is_as_it_was_bit_by_bit(ending: str) -> None:
     assert [tensor.array.ctypes.data for tensor in (*model.parameters(), *model.buffers())] == memory
 
 
+def test_an_optimizer_that_has_not_stepped_has_no_state_afterwards() -> None:
+    parts = build()
+    before = minidl.get_rng_state()
+    minidl.lr_find(parts["model"], digits_loader(), parts["optimizer"], steps=5, highest=1e-3)
+    assert parts["optimizer"].state == {}
+    assert parts["optimizer"].steps_taken == 0
+    assert all(parameter.grad is None for parameter in parts["model"].parameters())
+    assert minidl.get_rng_state() == before
+
+
 def test_a_training_goes_on_as_if_nothing_had_been() -> None:
     losses = []
     for looks in (False, True):

@@ -320,6 +320,17 @@ def test_momentum_of_pytorch_is_taken_over() -> None:
     assert param.item() == -1.0
 
 
+def test_the_gradients_norm_of_an_old_state_is_taken_over_under_its_new_name() -> None:
+    param = minidl.zeros(1, requires_grad=True)
+    saved = optim.SGD([param], max_grad_norm=2.0).state_dict()
+    group = saved["param_groups"][0]
+    group["max_norm"] = group.pop("max_grad_norm")
+    optimizer = optim.SGD([param], max_norm=5.0)
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["max_grad_norm"] == 2.0
+    assert optimizer.param_groups[0]["max_norm"] == 5.0
+
+
 def test_a_state_that_does_not_fit_is_refused() -> None:
     optimizer = optim.Adam(make())
     run(optimizer, optimizer.param_groups[0]["params"], range(1))

@@ -200,9 +200,9 @@ def test_lasso_is_solved_with_exact_zeros() -> None:
 # ---- both, in captured steps and on threads
 
 
-def train(wraps: bool, steps: int = 12, **options: Any) -> tuple[list[Array], Any]:
+def train(wraps: bool, device: str = "cpu", steps: int = 12, **options: Any) -> tuple[list[Array], Any]:
     minidl.manual_seed(0)
-    model = nn.Sequential(nn.Linear(20, 33), nn.Tanh(), nn.Linear(33, 5))
+    model = nn.Sequential(nn.Linear(20, 33), nn.Tanh(), nn.Linear(33, 5)).to(device)
     optimizer = optim.Adam(model.parameters(), lr=0.05, **options)
     schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
 
@@ -216,9 +216,10 @@ def train(wraps: bool, steps: int = 12, **options: Any) -> tuple[list[Array], An
     run = minidl.capture(step) if wraps else step
     random = np.random.default_rng(0)
     for _ in range(steps):
-        run(Tensor(random.standard_normal((16, 20)).astype(np.float32)), minidl.tensor(random.integers(0, 5, 16)))
+        x, labels = Tensor(random.standard_normal((16, 20)).astype(np.float32)), random.integers(0, 5, 16)
+        run(x.to(device), minidl.tensor(labels).to(device))
         schedule.step()
-    return [parameter.detach().numpy() for parameter in model.parameters()], run
+    return [parameter.detach().cpu().numpy() for parameter in model.parameters()], run
 
 
 @pytest.mark.parametrize("options", [{"max_norm": 0.5}, {"l1_decay": 0.1}, {"max_norm": 0.5, "l1_decay": 0.1}], ids=str)
@@ -231,6 +232,16 @@ def test_replayed_steps_are_those_of_python(options: dict[str, float]) -> None:
         assert_bitwise_equal(ours, theirs, "parameter")
     without, _ = train(wraps=False)
     assert not np.array_equal(without[0], eager[0])
+
+
+def test_replayed_steps_on_a_gpu_are_those_of_python(cuda: Backend) -> None:
+    options = {"max_norm": 0.5, "l1_decay": 0.1}
+    eager, _ = train(wraps=False, device="cuda", steps=5, **options)
+    replayed, run = train(wraps=True, device="cuda", steps=5, **options)
+    assert all(record.is_complete for record in run.records.values())
+    for ours, theirs, on_cpu in zip(replayed, eager, train(wraps=False, steps=5, **options)[0], strict=True):
+        assert_bitwise_equal(ours, theirs, "parameter")
+        np.testing.assert_allclose(ours, on_cpu, rtol=1e-4, atol=1e-6)
 
 
 def test_another_max_norm_makes_a_step_be_recorded_anew() -> None:

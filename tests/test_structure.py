@@ -21,7 +21,7 @@ LAYERS = [
     {"backends", "host_arrays", "kernels"},
     {"anomaly", "autograd", "tensor", "tensor_methods", "function", "gradients", "generator", "cuda"},
     {"ops", "selftest"},
-    {"nn", "optim", "data", "io", "utils", "vision"},
+    {"nn", "optim", "data", "drawing", "io", "utils", "vision"},
     {"capture"},
     {"training", "bench", "plots"},
     {"lab"},

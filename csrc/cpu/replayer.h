@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "call.h"
 #include "stream.h"
 
 namespace minidl {
@@ -18,10 +19,10 @@ class Replayer {
  public:
   // Says where the calls shall find their inputs.
   void place(Stream, std::vector<ReplayInput>&) {}
-  template <typename Issue>
-  void run(Stream stream, const Issue& issue_calls) {
-    issue_calls(stream);
+  void run(Stream stream, const Calls& calls) {
+    for (const auto& call : calls) call->run(stream);
   }
+  size_t longest_chain(const Calls& calls) const { return calls.size(); }
 };
 
 class Stopwatch {

@@ -41,7 +41,46 @@ void Replayer::place(Stream stream, std::vector<ReplayInput>& inputs) {
   }
 }
 
-void Replayer::record(const std::function<void(Stream)>& issue_calls) {
+namespace {
+
+using Nodes = std::vector<cudaGraphNode_t>;
+
+// What the next call that is recorded will follow.
+Nodes tail_of(cudaStream_t stream) {
+  cudaStreamCaptureStatus status;
+  const cudaGraphNode_t* nodes = nullptr;
+  size_t count = 0;
+  check(cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &nodes, nullptr, &count),
+        "cudaStreamGetCaptureInfo");
+  return Nodes(nodes, nodes + count);
+}
+
+void follow(cudaStream_t stream, Nodes nodes) {
+  check(cudaStreamUpdateCaptureDependencies(stream, nodes.data(), nullptr, nodes.size(),
+                                            cudaStreamSetCaptureDependencies),
+        "cudaStreamUpdateCaptureDependencies");
+}
+
+// Calls into a stream that records, each behind those that it has to wait for.
+void issue(const Calls& calls, const std::vector<LanePlace>& places, const Stream (&lanes)[lane_count]) {
+  cudaStream_t stream = lanes[0].handle;
+  std::vector<Nodes> tails;
+  auto tails_of = [&](const std::vector<size_t>& waited_for) {
+    Nodes nodes;
+    for (size_t call : waited_for) nodes.insert(nodes.end(), tails[call].begin(), tails[call].end());
+    return nodes;
+  };
+  for (size_t i = 0; i < calls.size(); ++i) {
+    follow(stream, tails_of(places[i].after));
+    calls[i]->run(lanes[places[i].lane]);
+    tails.push_back(tail_of(stream));
+  }
+  follow(stream, tails_of(last_of_lanes(places)));  // nothing may be left that the recording does not end with
+}
+
+}  // namespace
+
+void Replayer::record(const Calls& calls) {
   struct Recording {
     cudaStream_t stream = nullptr;
     cudaGraph_t graph = nullptr;
@@ -51,10 +90,12 @@ void Replayer::record(const std::function<void(Stream)>& issue_calls) {
     }
   } recording;
   check(cudaStreamCreateWithFlags(&recording.stream, cudaStreamNonBlocking), "cudaStreamCreate");
-  Stream stream = scratch_.stream(recording.stream);
+  const auto places = arrange_in_lanes(calls);
+  Stream lanes[lane_count];
+  for (int lane = 0; lane < lane_count; ++lane) lanes[lane] = scratch_[lane].stream(recording.stream);
   check(cudaStreamBeginCapture(recording.stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   try {
-    issue_calls(stream);
+    issue(calls, places, lanes);
   } catch (...) {
     cudaStreamEndCapture(recording.stream, &recording.graph);
     throw;
@@ -63,8 +104,8 @@ void Replayer::record(const std::function<void(Stream)>& issue_calls) {
   check(cudaGraphInstantiate(&graph_, recording.graph, 0), "cudaGraphInstantiate");
 }
 
-void Replayer::run(Stream stream, const std::function<void(Stream)>& issue_calls) {
-  if (!graph_) record(issue_calls);
+void Replayer::run(Stream stream, const Calls& calls) {
+  if (!graph_) record(calls);
   check(cudaGraphLaunch(graph_, stream.handle), "cudaGraphLaunch");
 }
 

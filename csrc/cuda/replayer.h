@@ -3,9 +3,10 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
+#include "call.h"
+#include "lanes.h"
 #include "scratch.h"
 #include "stream.h"
 
@@ -28,19 +29,20 @@ class Replayer {
 
   // Says where the calls shall find their inputs, and copies them there.
   void place(Stream stream, std::vector<ReplayInput>& inputs);
-  // Launches the graph of what issue_calls queues; records it first where an address has changed.
-  void run(Stream stream, const std::function<void(Stream)>& issue_calls);
+  // Launches the graph of the calls; records it first where an address has changed.
+  void run(Stream stream, const Calls& calls);
+  size_t longest_chain(const Calls& calls) const { return minidl::longest_chain(arrange_in_lanes(calls)); }
 
  private:
   struct Place {
     uintptr_t address = 0;
     void* own = nullptr;
   };
-  void record(const std::function<void(Stream)>& issue_calls);
+  void record(const Calls& calls);
 
   std::vector<Place> places_;
   cudaGraphExec_t graph_ = nullptr;
-  Scratch scratch_;  // its own, so that a replay and kernels on another stream do not meet
+  Scratch scratch_[lane_count];  // its own, so that calls that run at the same time do not meet
 };
 
 // Seconds that a stream takes from start() on.

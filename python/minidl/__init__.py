@@ -76,8 +76,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("minidl.io"), name)
     if name == "summary":
         return importlib.import_module("minidl.nn.summary").summary
-    if name == "lr_find":
-        return importlib.import_module("minidl.training").lr_find
+    if name == "draw_dot":
+        return importlib.import_module("minidl.drawing").draw_dot
+    if name in ("diagnose", "lr_find"):
+        return getattr(importlib.import_module("minidl.training"), name)
     if name in _lazy_modules:
         return importlib.import_module(f"minidl.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

@@ -15,10 +15,19 @@ namespace {
 template <typename T>
 struct LongRow {
   int64_t row, columns;
+  T* streamed;  // where the row's result goes past the caches, else null
   static constexpr int rows = 1;
   template <typename Body>
   SIMD_INLINE void each(Body body) const {
     for_vectors<T>(0, columns, body);
+  }
+  // out[place] = value(place), what the row ends with; out may hold what the body kept there for itself.
+  template <typename Value>
+  SIMD_INLINE void finish(T* out, const Value& value) const {
+    if (streamed)
+      for_streamed_vectors(streamed, 0, columns, [&](auto at) { at.store(streamed, value(at)); });
+    else
+      each([&](auto at) { at.store(out, value(at)); });
   }
   template <typename Value>
   SIMD_INLINE Vec<T> sum(const Value& value) const {
@@ -48,6 +57,10 @@ struct ShortRows {
   template <typename Body>
   SIMD_INLINE void each(Body body) const {
     for (int64_t c = 0; c < columns; ++c) body(Whole<T>{c * width, 0});
+  }
+  template <typename Value>
+  SIMD_INLINE void finish(T* out, const Value& value) const {
+    each([&](auto at) { at.store(out, value(at)); });
   }
   template <typename Value>
   SIMD_INLINE Vec<T> sum(const Value& value) const {
@@ -130,10 +143,11 @@ SIMD_INLINE void for_short_rows(int64_t first, int64_t last, int64_t columns, co
   }
 }
 
-// What a body writes to a row stays in the first-level cache, and is streamed to memory when the row is done.
+// What a body keeps in its out stays in the first-level cache; only what it finishes with is streamed to memory.
 constexpr int64_t max_streamed_columns = 2048;
 
 // body(rows, a, b, out) for the rows [first, last); a, b and out are this layout's arrays, null where those given are.
+// A streamed body must write its result by finish().
 template <typename T, typename Body>
 SIMD_INLINE void for_rows(int64_t first, int64_t last, int64_t columns, const T* a, const T* b, T* out, Body body,
                           bool is_streamed = false) {
@@ -141,8 +155,9 @@ SIMD_INLINE void for_rows(int64_t first, int64_t last, int64_t columns, const T*
   alignas(64) T buffer[max_streamed_columns];
   for (int64_t row = first; row < last; ++row) {
     const int64_t begin = row * columns;
-    body(LongRow<T>{row, columns}, a + begin, b ? b + begin : b, is_streamed ? buffer : out ? out + begin : out);
-    if (is_streamed) for_streamed_vectors(out + begin, 0, columns, [&](auto at) { at.store(out + begin, at(buffer)); });
+    T* result = out ? out + begin : out;
+    body(LongRow<T>{row, columns, is_streamed ? result : nullptr}, a + begin, b ? b + begin : b,
+         is_streamed ? buffer : result);
   }
   if (is_streamed) native_finish_streams();
 }

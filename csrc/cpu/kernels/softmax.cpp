@@ -18,7 +18,7 @@ void softmax_forward(Stream stream, const T* x, T* out, int64_t rows, int64_t co
       return power;
     });
     Vec<T> scale = Vec<T>(T(1)) / sum;
-    row.each([=](auto at) { at.store(out, at(out) * scale); });
+    row.finish(out, [=](auto at) { return at(out) * scale; });
   });
 }
 
@@ -27,7 +27,7 @@ void softmax_backward(Stream stream, const T* out, const T* grad_out, T* grad_x,
   for_all_rows<T>(stream, rows, columns, out, grad_out, grad_x,
                   [](auto row, const T* out, const T* grad_out, T* grad_x) {
                     Vec<T> mean = row.sum([=](auto at) { return at(grad_out) * at(out); });
-                    row.each([=](auto at) { at.store(grad_x, at(out) * (at(grad_out) - mean)); });
+                    row.finish(grad_x, [=](auto at) { return at(out) * (at(grad_out) - mean); });
                   });
 }
 
@@ -36,7 +36,7 @@ void log_softmax_forward(Stream stream, const T* x, T* out, int64_t rows, int64_
   for_all_rows<T>(stream, rows, columns, x, nullptr, out, [](auto row, const T* x, const T*, T* out) {
     Vec<T> shift = row.largest([=](auto at) { return at(x); });
     Vec<T> log_sum = log(row.sum([=](auto at) { return exp(at(x) - shift); }));
-    row.each([=](auto at) { at.store(out, at(x) - shift - log_sum); });
+    row.finish(out, [=](auto at) { return at(x) - shift - log_sum; });
   });
 }
 
@@ -45,7 +45,7 @@ void log_softmax_backward(Stream stream, const T* out, const T* grad_out, T* gra
   for_all_rows<T>(stream, rows, columns, out, grad_out, grad_x,
                   [](auto row, const T* out, const T* grad_out, T* grad_x) {
                     Vec<T> sum = row.sum([=](auto at) { return at(grad_out); });
-                    row.each([=](auto at) { at.store(grad_x, at(grad_out) - exp(at(out)) * sum); });
+                    row.finish(grad_x, [=](auto at) { return at(grad_out) - exp(at(out)) * sum; });
                   });
 }
 
@@ -70,7 +70,7 @@ void logsumexp_backward(Stream stream, const T* x, const T* out, const T* grad_o
   for_all_rows<T>(stream, rows, columns, x, nullptr, grad_x,
                   [out, grad_out](auto row, const T* x, const T*, T* grad_x) {
                     Vec<T> shift = finite_or_zero(row.load(out + row.row)), grad = row.load(grad_out + row.row);
-                    row.each([=](auto at) { at.store(grad_x, grad * exp(at(x) - shift)); });
+                    row.finish(grad_x, [=](auto at) { return grad * exp(at(x) - shift); });
                   });
 }
 

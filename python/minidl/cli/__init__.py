@@ -41,7 +41,7 @@ app.add_typer(lab_app, name="lab", help="Experiments of the lecture: tables, pic
 # Options that say where and how, not what: these may be given beside --resume.
 RESUMABLE = (
     *("data_dir", "device", "threads", "checkpoint", "record", "plot", "quiet", "resume"),
-    *("until_accuracy", "profile", "tensorboard"),
+    *("until_accuracy", "profile", "tensorboard", "hints", "plots"),
 )
 
 
@@ -92,7 +92,11 @@ def train(
     record: Annotated[
         str | None, option("File for the figures as JSON, - for standard output (default: in runs/).", metavar="FILE")
     ] = None,
-    plot: Annotated[Path | None, option("File for the learning curve, a PNG picture (default: in runs/).")] = None,
+    plot: Annotated[Path | None, option("File for the learning curve, PNG or SVG (default: in runs/).")] = None,
+    plots: Annotated[
+        bool, typer.Option("--plots", help="Draw confusion matrix, worst mistakes and first-layer weights, too.")
+    ] = False,
+    hints: Annotated[bool, typer.Option("--hints/--no-hints", help="Print hints on what looks wrong.")] = True,
     tensorboard: Annotated[
         Path | None, option("Folder for TensorBoard's curves and histograms (needs pip install tensorboard).")
     ] = None,
@@ -131,6 +135,8 @@ def train(
             until_accuracy,
             wants_profile=profile,
             tensorboard=tensorboard,
+            wants_hints=hints,
+            wants_plots=plots,
         )
         session.run(request, console)
 

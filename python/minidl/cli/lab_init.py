@@ -15,7 +15,7 @@ def init(
         str | None,
         option(
             "zeros, too-small, normal, xavier-normal, xavier-uniform, kaiming-normal, kaiming-uniform, too-large "
-            "(default: all).",
+            "(default: all; quick: those that are not uniform).",
             metavar="LIST",
         ),
     ] = None,
@@ -24,7 +24,7 @@ def init(
         str | None, option("Numbers of hidden layers, 2 to 10 (default: 2,5,10; quick: 2,10).", metavar="LIST")
     ] = None,
     width: Annotated[int | None, option("Units of a hidden layer (default: 100).")] = None,
-    train_count: Annotated[int | None, option("Images to learn at most (default: 20000; quick: 3000).")] = None,
+    train_count: Annotated[int | None, option("Images to learn at most (default: 20000; quick: 2000).")] = None,
     epochs: Annotated[int | None, option("Passes over them (default: 4; quick: 2).")] = None,
     lr: Annotated[float | None, option("Learning rate of all networks (default: 0.05).")] = None,
     seeds: lab.SeedsOption = None,

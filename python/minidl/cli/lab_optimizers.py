@@ -18,7 +18,7 @@ def optimizers(
             metavar="LIST",
         ),
     ] = None,
-    train_count: Annotated[int | None, option("Images to learn at most (default: 10000; quick: 2000).")] = None,
+    train_count: Annotated[int | None, option("Images to learn at most (default: 20000; quick: 2000).")] = None,
     width: Annotated[int | None, option("Units of the hidden layer (default: 100).")] = None,
     epochs: Annotated[int | None, option("Passes over the images (default: 10; quick: 3).")] = None,
     gd_epochs: Annotated[int | None, option("Passes of gd, one step each (default: 100; quick: 30).")] = None,

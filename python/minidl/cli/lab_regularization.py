@@ -36,7 +36,7 @@ def regularization(
         option("Numbers of images to learn, or all (default: 1000,10000,all; quick: 1000,5000).", metavar="LIST"),
     ] = None,
     width: Annotated[int | None, option("Units of a hidden layer (default: 256; quick: 128).")] = None,
-    steps: Annotated[int | None, option("Steps of a run, about (default: 3000; quick: 300).")] = None,
+    steps: Annotated[int | None, option("Steps of a run, about (default: 2000; quick: 200).")] = None,
     lr: Annotated[float | None, option("Learning rate (default: 0.05).")] = None,
     l2: Annotated[float | None, option("Weight decay (default: 0.001).")] = None,
     l1: Annotated[float | None, option("Factor of the sum of |w| (default: 0.00002).")] = None,

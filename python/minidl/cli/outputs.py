@@ -27,6 +27,11 @@ class Outputs:
             if path is not None:
                 check_writable(path)
 
+    def picture(self, name: str) -> Path:
+        """The path of a further picture, named as the learning curve is."""
+        before, found, _ = self.plot.stem.rpartition("learning-curve")
+        return self.plot.with_name(f"{before if found else self.plot.stem + '-'}{name}{self.plot.suffix}")
+
 
 def choose_outputs(
     dataset: str, checkpoint: Path | None, record: str | None, plot: Path | None, resume: Path | None

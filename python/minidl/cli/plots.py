@@ -1,4 +1,4 @@
-"""The learning curve as a picture."""
+"""The pictures of `minidl train`: the learning curve, and what the trained network confuses and has learnt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import importlib
 import importlib.util
 import threading
 from pathlib import Path
+from typing import Any
 
+from minidl import ops, plots
+from minidl.autograd import no_grad
+from minidl.cli.outputs import Outputs
+from minidl.data import ImageSet
 from minidl.training import History
 
 
@@ -29,26 +34,20 @@ def import_beside() -> None:
 
 
 def plot_learning_curve(history: History, path: Path, title: str, test_loss: float, test_accuracy: float) -> None:
-    """Loss and accuracy over the epochs, training and validation, and the test's as a line, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Loss and accuracy over the epochs, training and validation, and the test's as a line."""
+    plots.learning_curves(history, test=(test_loss, test_accuracy), title=title, path=path)
 
-    figure = Figure(figsize=(9, 3.6))  # no automatic layout, which draws everything twice
-    canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title)
-    epochs = [figures.epoch for figures in history.epochs]
-    panels = (("loss", "", 1, test_loss), ("accuracy", " (%)", 100, test_accuracy))
-    margins = {"left": 0.07, "right": 0.98, "bottom": 0.15, "top": 0.87, "wspace": 0.2}
-    for axes, (name, unit, factor, measured) in zip(figure.subplots(1, 2, gridspec_kw=margins), panels, strict=True):
-        for split, label in (("train", "training"), ("val", "validation")):
-            values = [getattr(figures, f"{split}_{name}") for figures in history.epochs]
-            if any(value is None for value in values):
-                continue
-            axes.plot(epochs, [factor * value for value in values], marker="o", markersize=3, label=label)
-        axes.axhline(factor * measured, linestyle="--", linewidth=1, color="black", label="test, at the end")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(name + unit)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    canvas.print_figure(path, format="png", dpi=120)
+
+def plot_network(model: Any, test_data: Any, images: ImageSet, outputs: Outputs) -> dict[str, str]:
+    """Confusion matrix, worst mistakes and first-layer weights beside the learning curve; returns their paths."""
+    model.eval()
+    with no_grad():
+        probs = ops.cat([ops.softmax(model(x), 1) for x, _ in test_data]).cpu().numpy()
+    labels, shape = images.test_labels, images.test_images.shape[1:]
+    mistakes = int((probs.argmax(axis=1) != labels).sum())
+    title = f"{images.name}: {mistakes:,} of {len(labels):,} test images wrong"
+    confusion, worst, weights = map(outputs.picture, ("confusion-matrix", "worst-mistakes", "first-layer-weights"))
+    plots.confusion_matrix((labels, probs.argmax(axis=1)), images.classes, title=title, path=confusion)
+    plots.worst_mistakes(images.test_images, labels, probs, images.classes, title=title, path=worst)
+    plots.first_layer_weights(model, (shape[0], shape[1]), title="Weights of the first layer's units", path=weights)
+    return {"confusion": str(confusion), "mistakes": str(worst), "weights": str(weights)}

@@ -14,6 +14,7 @@ from minidl.cli.outputs import check_folder, check_writable, choose_outputs
 from minidl.cli.plots import can_plot, import_beside
 from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
 from minidl.data import load_images
+from minidl.plots.style import SUFFIXES
 from minidl.training import TensorBoard, TrainingInterrupted, load_checkpoint
 
 STEPS_PER_RECORD = 10  # in TensorBoard's event file
@@ -33,6 +34,8 @@ class Request:
     until_accuracy: float | None = None
     wants_profile: bool = False
     tensorboard: Path | None = None
+    wants_hints: bool = True
+    wants_plots: bool = False
 
 
 def run(request: Request, console: Console) -> Outcome:
@@ -43,8 +46,9 @@ def run(request: Request, console: Console) -> Outcome:
         NonFiniteLossError: the loss became nan or inf.
         TrainingInterrupted: Ctrl-C; the message says how to go on.
     """
-    if request.plot is not None and not can_plot():
-        raise ImportError("--plot needs matplotlib, which is not installed: pip install matplotlib")
+    for name, is_wanted in (("--plot", request.plot is not None), ("--plots", request.wants_plots)):
+        if is_wanted and not can_plot():
+            raise ImportError(f"{name} needs matplotlib, which is not installed: pip install matplotlib")
     board = None
     if request.tensorboard is not None:
         board = TensorBoard(request.tensorboard, every=STEPS_PER_RECORD, histograms=True)
@@ -53,6 +57,8 @@ def run(request: Request, console: Console) -> Outcome:
     for path in (request.checkpoint, request.record, request.plot):
         if path not in (None, "-"):
             check_writable(Path(path))
+    if request.plot is not None and request.plot.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--plot must end in {' or '.join(SUFFIXES)}, got {str(request.plot)!r}")
     import_beside()
     if request.resume is not None:
         config = RunConfig.from_json(_run_options(request.resume))
@@ -75,6 +81,8 @@ def run(request: Request, console: Console) -> Outcome:
             request.until_accuracy,
             request.wants_profile,
             board,
+            request.wants_hints,
+            request.wants_plots,
         )
     except TrainingInterrupted as error:
         resume = f"minidl train --resume {outputs.checkpoint}"

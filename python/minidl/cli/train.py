@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from rich.markup import escape
 import minidl
 from minidl import _cpu, backends, generator
 from minidl.cli.config import RunConfig
+from minidl.cli.hints import Hints
 from minidl.cli.outputs import Outputs
-from minidl.cli.plots import can_plot, plot_learning_curve
+from minidl.cli.plots import can_plot, plot_learning_curve, plot_network
 from minidl.cli.recipe import build_loaders, build_model, build_optimizer, build_schedule, pixel_scale
 from minidl.data import DatasetNotFoundError, ImageSet, load_images
 from minidl.io import write_atomically
@@ -42,6 +43,7 @@ class Outcome:
     test_accuracy: float
     seconds: float
     device: str
+    pictures: dict[str, str] = field(default_factory=dict)  # paths by name
 
 
 def load_or_fall_back(name: str | None, data_dir: Path | None, console: Console) -> ImageSet:
@@ -67,6 +69,8 @@ def train(
     until_accuracy: float | None = None,
     wants_profile: bool = False,
     board: TensorBoard | None = None,
+    wants_hints: bool = True,
+    wants_plots: bool = False,
 ) -> Outcome:
     """Trains as configured, or until an epoch reaches a test accuracy, and measures the test accuracy.
 
@@ -82,6 +86,9 @@ def train(
     optimizer = build_optimizer(config, model)
     schedule = build_schedule(config, optimizer, config.epochs * len(loaders.train))
     callbacks: list[Callback] = [] if console.quiet else [ProgressBar(console)]
+    hints = Hints(console) if wants_hints and not console.quiet else None
+    if hints is not None:
+        callbacks.append(hints)
     if board is not None:
         callbacks.append(board)
     if config.patience is not None:
@@ -104,6 +111,8 @@ def train(
         training.load(resume)
     if not console.quiet:
         describe_run(config, images, model, len(loaders.train), console)
+    if hints is not None:
+        hints.look(training)
     history = training.run()
     test_loss, test_accuracy = (stop and stop.measured) or evaluate(model, loaders.test)
     seconds = time.perf_counter() - started
@@ -112,7 +121,8 @@ def train(
 
         x, target = next(iter(loaders.train))
         print_profile(model, training.loss, optimizer, x, target, console)
-    return Outcome(config, history, test_loss, test_accuracy or 0.0, seconds, device)
+    pictures = plot_network(model, loaders.test, images, outputs) if wants_plots else {}
+    return Outcome(config, history, test_loss, test_accuracy or 0.0, seconds, device, pictures)
 
 
 def describe_data(images: ImageSet) -> dict[str, Any]:
@@ -176,4 +186,4 @@ def write_results(outcome: Outcome, outputs: Outputs) -> dict[str, str]:
         told["learning curve"] = str(outputs.plot)
     else:
         told["learning curve"] = "not drawn; pip install matplotlib gives the picture, the record has the figures"
-    return told
+    return told | outcome.pictures

@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, tuple[str, str, dict[str, Any]]] = {
 FACTORS = (0.1, 1.0, 10.0)  # times the suggestion: what is trained with
 SUGGESTED = FACTORS.index(1.0)
 LOWEST, HIGHEST = 1e-6, 10.0
-QUICK: dict[str, Any] = {"seeds": (0, 1), "batch_sizes": (32, 256), "train_count": 8000}
+QUICK: dict[str, Any] = {"seeds": (0, 1, 2), "batch_sizes": (32, 256), "train_count": 8000}
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ class LearningRates(Experiment):
         )
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import learning_rates_figures
+        from minidl.lab import learning_rates_pictures
 
-        return learning_rates_figures.draw(self, results)
+        return learning_rates_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import learning_rates_page

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ METHODS = {
     "adamw": Method("AdamW", "AdamW", (1e-3, 3e-3, 1e-2), 64),
 }
 BATCHES = ("gd", "sgd", "batch-16", "batch-64", "batch-256")  # plain descent, told apart by its batches
-QUICK: dict[str, Any] = {"seeds": (0, 1), "train_count": 2000, "epochs": 3, "gd_epochs": 30, "sgd_epochs": 1}
+QUICK: dict[str, Any] = {"seeds": (0, 1, 2), "train_count": 2000, "epochs": 3, "gd_epochs": 30, "sgd_epochs": 1}
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class Optimizers(Experiment):
     name = "optimizers"
     title = "Optimizers: loss against steps and against seconds, and paths on a surface"
     dataset: str = "mnist"
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     methods: tuple[str, ...] = tuple(METHODS)
-    train_count: int = 10000
+    train_count: int = 20000
     width: int = 100
     epochs: int = 10
     gd_epochs: int = 100  # a pass is one step of gradient descent
@@ -189,9 +190,9 @@ class Optimizers(Experiment):
         return {"rates": _table_of_rates(results), "contraction": _table_of_contraction(results)}
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import optimizers_figures
+        from minidl.lab import optimizers_pictures
 
-        return optimizers_figures.draw(self, results)
+        return optimizers_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import optimizers_page
@@ -233,7 +234,7 @@ def _best_path(name: str, surface_name: str, context: Context) -> dict[str, Any]
     method, surface = METHODS[name], surfaces.SURFACES[surface_name]
     found: list[tuple[float, float, surfaces.Path]] = []
     for i, lr in enumerate(PATH_RATES):
-        path = surfaces.walk(surface, lambda weights, lr=lr: method.make(weights, lr), PATH_STEPS)
+        path = surfaces.walk(surface, partial(method.make, lr=lr), PATH_STEPS)
         value = float(surface.value(*path[-1])) if len(path) > PATH_STEPS else math.inf
         found.append((value, lr, path))
         context.report((i + 1) / len(PATH_RATES))

@@ -53,7 +53,7 @@ METHODS = {
     "dropout-l2": Regularizer("dropout 0.2 + L2", dropout=0.2, l2=True),
     "batch-norm-dropout": Regularizer("batch norm + dropout 0.2", batch_norm=True, dropout=0.2),
 }
-QUICK: dict[str, Any] = {"seeds": (0, 1), "train_counts": (1000, 5000), "steps": 300, "width": 128}
+QUICK: dict[str, Any] = {"train_counts": (1000, 5000), "steps": 200, "width": 128}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Regularization(Experiment):
     methods: tuple[str, ...] = tuple(METHODS)
     train_counts: tuple[int | None, ...] = (1000, 10000, None)
     width: int = 256
-    steps: int = 3000
+    steps: int = 2000
     batch_size: int = 100
     lr: float = 0.05
     l2: float = 1e-3
@@ -203,9 +203,9 @@ class Regularization(Experiment):
         )
 
     def draw(self, results: Sequence[Result]) -> dict[str, Any]:
-        from minidl.lab import regularization_figures
+        from minidl.lab import regularization_pictures
 
-        return regularization_figures.draw(self, results)
+        return regularization_pictures.draw(self, results)
 
     def page(self, results: Sequence[Result]) -> list[str]:
         from minidl.lab import regularization_page
@@ -231,7 +231,8 @@ def _matrices(model: nn.Module) -> list[Any]:
 def share_of_zeros(model: nn.Module) -> float:
     """Of all elements of weight matrices, those that are exactly 0."""
     matrices = _matrices(model)
-    return sum(int((weight == 0).sum()) for weight in matrices) / sum(weight.size for weight in matrices)
+    zeros: int = sum(int((weight == 0).sum()) for weight in matrices)
+    return zeros / sum(int(weight.size) for weight in matrices)
 
 
 def largest_row_norm(model: nn.Module) -> float:

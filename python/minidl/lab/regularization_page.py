@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minidl.lab.experiment import Result
-from minidl.lab.regularization_figures import counts_of, group_of
+from minidl.lab.regularization_pictures import counts_of, group_of
 from minidl.lab.statistics import spread_of
 from minidl.lab.words import best_of, compare, counted, listed
 

@@ -55,9 +55,9 @@ def walk(surface: Surface, make_optimizer: Callable[[list[Any]], Any], steps: in
     """The points that an optimizer visits, its start first, in float64; fewer than `steps` + 1 where it escapes.
 
     >>> from minidl import optim
-    >>> path = walk(SURFACES["quadratic"], lambda weights: optim.SGD(weights, lr=0.04), steps=2)
+    >>> path = walk(SURFACES["quadratic"], lambda weights: optim.SGD(weights, lr=0.02), steps=2)
     >>> [(round(x, 4), round(y, 4)) for x, y in path]
-    [(-8.0, 1.6), (-7.68, 0.0), (-7.3728, 0.0)]
+    [(-8.0, 1.6), (-7.84, 0.8), (-7.6832, 0.4)]
     """
     weights = [ops.tensor(value, dtype=float64, requires_grad=True) for value in surface.start]
     optimizer = make_optimizer(weights)

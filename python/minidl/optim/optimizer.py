@@ -218,7 +218,11 @@ class Optimizer:
         params = dict(zip(numbers, self._all_parameters(), strict=True))
         state = {params[int(i)]: self._loaded(params[int(i)], int(i), kept) for i, kept in state_dict["state"].items()}
         for own, loaded in zip(self.param_groups, groups, strict=True):
-            own.update({option: value for option, value in loaded.items() if option != "params"})
+            options = {option: value for option, value in loaded.items() if option != "params"}
+            if "max_norm" in options and "max_grad_norm" not in options:
+                # Saved when this was the name of the gradients' norm.
+                options["max_grad_norm"] = options.pop("max_norm")
+            own.update(options)
         self.state = state
         setting_changed()
 

@@ -84,7 +84,11 @@ def finish(figure: Figure, title: str | None, path: str | os.PathLike[str] | Non
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG or SVG, as the path's suffix says; ValueError for another suffix."""
+    """Writes a PNG or SVG, as the path's suffix says; ValueError for another suffix.
+
+    >>> from minidl import plots
+    >>> plots.save(plots.confusion_matrix([[3, 1], [0, 4]]), "confusion.svg")
+    """
     kind = Path(path).suffix.lower()
     if kind not in SUFFIXES:
         raise ValueError(f"save: a picture's path must end in {' or '.join(SUFFIXES)}, got {str(path)!r}")

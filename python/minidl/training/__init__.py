@@ -13,6 +13,7 @@ from minidl.training.callbacks import (
     TensorBoard,
 )
 from minidl.training.checkpoint import load_checkpoint, load_model
+from minidl.training.checks import Finding, Findings, diagnose
 from minidl.training.diagnosis import NonFiniteLossError
 from minidl.training.evaluation import evaluate
 from minidl.training.fitting import fit
@@ -29,6 +30,8 @@ __all__ = [
     "Callback",
     "EarlyStopping",
     "EpochFigures",
+    "Finding",
+    "Findings",
     "GradientClipping",
     "History",
     "LayerStatistics",
@@ -42,6 +45,7 @@ __all__ = [
     "Training",
     "TrainingInterrupted",
     "activation_statistics",
+    "diagnose",
     "evaluate",
     "fit",
     "l1_penalty",

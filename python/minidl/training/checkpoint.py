@@ -13,7 +13,7 @@ CHECKPOINT_VERSION = 2
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The contents of a checkpoint: config, model, optimizer, scheduler, random, progress, history, callbacks.
 
-    A checkpoint of version 1 is brought up to date: its groups' `max_norm` is what is now called `max_grad_norm`.
+    One of version 1, before gradients could be accumulated, is brought up to date.
 
     Raises:
         ValueError: the file is not a checkpoint of the trainer, or of a version that this one does not know.
@@ -26,8 +26,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"got {'no checkpoint' if version is None else f'version {version}'}"
         )
     if version == 1:
-        for group in state["optimizer"]["param_groups"]:
-            group |= {"max_grad_norm": group["max_norm"], "max_norm": None, "l1_decay": 0.0}
         state["progress"]["accumulate"] = 1
     checkpoint: dict[str, Any] = state
     return checkpoint

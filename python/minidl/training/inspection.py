@@ -134,13 +134,13 @@ class _Call:
     """What came out of a layer once, and the gradient that came back. Copies: what follows may work in place."""
 
     def __init__(self, output: Tensor) -> None:
-        self.output = _to_numpy(output)
+        self.output = to_numpy(output)
         self.grad: Array | None = None
         if output.requires_grad:
             output.register_hook(self._keep)
 
     def _keep(self, grad_output: Tensor) -> None:
-        self.grad = _to_numpy(grad_output)
+        self.grad = to_numpy(grad_output)
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _gradients(value: Tensor, weights: dict[str, Tensor]) -> dict[str, Array]:
         return {}
     trained = {name: weight for name, weight in weights.items() if weight.requires_grad}
     found = grad(value, tuple(trained.values()), allow_unused=True)
-    return {name: _to_numpy(g) for name, g in zip(trained, found, strict=True) if g is not None}
+    return {name: to_numpy(g) for name, g in zip(trained, found, strict=True) if g is not None}
 
 
 def _statistics(name: str, layer: Any, calls: list[_Call], grad_weight: Array | None, bins: int) -> LayerStatistics:
@@ -183,7 +183,7 @@ def _statistics(name: str, layer: Any, calls: list[_Call], grad_weight: Array | 
         _saturated_fraction(layer, calls),
         None if joined is None else _norm(joined),
         None if joined is None else histogram(joined, bins),
-        _norm(_to_numpy(layer.weight)) if _has_weight(layer) else None,
+        _norm(to_numpy(layer.weight)) if _has_weight(layer) else None,
         None if grad_weight is None else _norm(grad_weight),
     )
 
@@ -214,9 +214,11 @@ def _has_weight(module: Any) -> bool:
     return isinstance(getattr(module, "weight", None), nn.Parameter)
 
 
-def _to_numpy(x: Tensor) -> Array:
+def to_numpy(x: Tensor) -> Array:
+    """A copy on the CPU."""
     return np.array(x.detach().cpu().numpy())
 
 
 def _norm(values: Array) -> float:
-    return float(np.linalg.norm(values.ravel().astype(np.float64)))
+    # Not np.linalg.norm: its dot product starts threads, which wait for each other where the cores are busy.
+    return float(np.sqrt(np.square(values, dtype=np.float64).sum()))

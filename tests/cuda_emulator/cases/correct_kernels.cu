@@ -255,6 +255,64 @@ void graph() {
   require_cuda(cudaStreamDestroy(recording.handle));
 }
 
+__global__ void scale_kernel(float* x, float factor, int size) {
+  int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < size) x[i] *= factor;
+}
+
+// Two branches that begin and end together: neither waits for the other, both for what they follow.
+void branches() {
+  float *x = numbers(100), *y = zeros(100);
+  Stream recording = stream;
+  cudaStreamCaptureStatus status;
+  cudaGraph_t recorded;
+  cudaGraphExec_t exec;
+  const cudaGraphNode_t* tail;
+  size_t count;
+  auto last = [&] {
+    require_cuda(cudaStreamGetCaptureInfo(recording.handle, &status, nullptr, nullptr, &tail, nullptr, &count));
+    require(status == cudaStreamCaptureStatusActive && count == 1, "one node ends the recording so far");
+    return *tail;
+  };
+  auto follow = [&](std::initializer_list<cudaGraphNode_t> nodes) {
+    std::vector<cudaGraphNode_t> given(nodes);
+    require_cuda(cudaStreamUpdateCaptureDependencies(recording.handle, given.data(), nullptr, given.size(),
+                                                     cudaStreamSetCaptureDependencies));
+  };
+  require_cuda(cudaStreamCreate(&recording.handle));
+  require_cuda(cudaStreamBeginCapture(recording.handle, cudaStreamCaptureModeThreadLocal));
+  launch(recording, 2, 64, scale_kernel, x, 2.0f, 100);
+  cudaGraphNode_t first = last();
+  launch(recording, 2, 64, scale_kernel, x, 3.0f, 100);
+  cudaGraphNode_t left = last();
+  follow({first});
+  launch(recording, 2, 64, add_kernel, y, y, 100);
+  cudaGraphNode_t right = last();
+  follow({left});
+  require(cudaStreamEndCapture(recording.handle, &recorded) == cudaErrorStreamCaptureUnjoined,
+          "a branch that the end does not follow is refused");
+  require_cuda(cudaStreamBeginCapture(recording.handle, cudaStreamCaptureModeThreadLocal));
+  require(cudaStreamUpdateCaptureDependencies(recording.handle, &right, nullptr, 1) == cudaErrorInvalidValue,
+          "nodes of another recording are refused");
+  launch(recording, 2, 64, scale_kernel, x, 2.0f, 100);
+  first = last();
+  launch(recording, 2, 64, scale_kernel, x, 3.0f, 100);
+  left = last();
+  follow({first});
+  launch(recording, 2, 64, add_kernel, y, y, 100);
+  right = last();
+  follow({left, right});
+  launch(recording, 2, 64, add_kernel, y, x, 100);
+  require_cuda(cudaStreamEndCapture(recording.handle, &recorded));
+  require_cuda(cudaGraphInstantiate(&exec, recorded));
+  require_cuda(cudaGraphDestroy(recorded));
+  require_cuda(cudaGraphLaunch(exec, recording.handle));
+  require_values(x, 100, [](int i) { return 6 * i; });
+  require_values(y, 100, [](int i) { return 6 * i; });
+  require_cuda(cudaGraphExecDestroy(exec));
+  require_cuda(cudaStreamDestroy(recording.handle));
+}
+
 __global__ void arithmetic_kernel(double* out) {
   out[0] = (double)__umulhi(0xffffffffu, 0xfffffffeu);
   out[1] = (double)(__umul64hi(1ull << 63, 6) + __brev(1u) / 0x80000000u + __clz(1) + __ffs(8) + __popc(0xf0u));
@@ -301,6 +359,7 @@ const Cases cases = {
     {"instances", instances},
     {"indices", indices},
     {"graph", graph},
+    {"branches", branches},
     {"arithmetic", arithmetic},
     {"refused_launch", refused_launch},
     {"all",

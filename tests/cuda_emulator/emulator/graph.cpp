@@ -1,7 +1,10 @@
-// Launches, and graphs of them: a stream that records appends to a list what it would have run.
+// Launches, and graphs of them: a stream that records appends to a graph what it would have run.
+#include <algorithm>
 #include <map>
+#include <set>
 
 #include "grid.h"
+#include "order.h"
 #include "runtime.h"
 
 struct EmulatedGraphExec {
@@ -18,6 +21,40 @@ bool is_launchable(const cudaLaunchConfig_t& config) {
   size_t block_threads = (size_t)threads.x * threads.y * threads.z;
   return block_threads >= 1 && block_threads <= 1024 && threads.z <= 64 && blocks.x >= 1 && blocks.y >= 1 &&
          blocks.z >= 1 && blocks.x <= 0x7fffffff && blocks.y <= 65535 && blocks.z <= 65535;
+}
+
+bool is_node(const EmulatedGraph& graph, cudaGraphNode_t node) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [=](const auto& own) { return own.get() == node; });
+}
+
+// Whether every node is in the tail or has another behind it.
+bool is_joined(const EmulatedGraph& graph, const std::vector<cudaGraphNode_t>& tail) {
+  std::set<cudaGraphNode_t> followed(tail.begin(), tail.end());
+  for (const auto& node : graph.nodes) followed.insert(node->after.begin(), node->after.end());
+  return followed.size() == graph.nodes.size();
+}
+
+// The nodes one after the other, of those that may be next the one that the order of this run chooses.
+cudaError_t run_nodes(const EmulatedGraph& graph) {
+  Order order;
+  std::set<cudaGraphNode_t> done;
+  while (done.size() < graph.nodes.size()) {
+    std::vector<EmulatedGraphNode*> ready;
+    for (const auto& node : graph.nodes) {
+      auto is_done = [&](cudaGraphNode_t other) { return done.count(other) > 0; };
+      if (!is_done(node.get()) && std::all_of(node->after.begin(), node->after.end(), is_done))
+        ready.push_back(node.get());
+    }
+    EmulatedGraphNode* next = nullptr;
+    order.for_each((unsigned)ready.size(), [&](unsigned i) {
+      next = ready[i];
+      return false;
+    });
+    cudaError_t error = next->work();
+    if (error != cudaSuccess) return error;
+    done.insert(next);
+  }
+  return cudaSuccess;
 }
 
 void call_function(const void* function) { (*static_cast<const std::function<void()>*>(function))(); }
@@ -58,6 +95,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
   if (!handle) return answer(cudaErrorStreamCaptureUnsupported);  // the default stream cannot record
   if (handle->recording) return answer(cudaErrorIllegalState);
   handle->recording = new EmulatedGraph;
+  handle->tail.clear();
   return answer(cudaSuccess);
 }
 
@@ -67,13 +105,16 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
   EmulatedStream& stream = emulator::stream_of(handle);
   if (!stream.recording) return answer(cudaErrorIllegalState);
   bool is_invalidated = stream.is_invalidated;
-  if (is_invalidated)
+  cudaError_t error = is_invalidated                                        ? cudaErrorStreamCaptureInvalidated
+                      : emulator::is_joined(*stream.recording, stream.tail) ? cudaSuccess
+                                                                            : cudaErrorStreamCaptureUnjoined;
+  if (error != cudaSuccess)
     delete stream.recording;
   else
     *graph = stream.recording;
   stream.recording = nullptr;
   stream.is_invalidated = false;
-  return answer(is_invalidated ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
+  return answer(error);
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
@@ -81,6 +122,30 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   *status = stream.is_invalidated ? cudaStreamCaptureStatusInvalidated
             : stream.recording    ? cudaStreamCaptureStatusActive
                                   : cudaStreamCaptureStatusNone;
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatus* status, unsigned long long*,
+                                     cudaGraph_t* graph, const cudaGraphNode_t** dependencies,
+                                     const cudaGraphEdgeData**, size_t* count) {
+  std::lock_guard lock(emulator::guard);
+  EmulatedStream& stream = emulator::stream_of(handle);
+  if (graph) *graph = stream.recording;
+  if (dependencies) *dependencies = stream.tail.data();
+  if (count) *count = stream.tail.size();
+  return cudaStreamIsCapturing(handle, status);
+}
+
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t handle, cudaGraphNode_t* dependencies,
+                                                const cudaGraphEdgeData*, size_t count, unsigned flags) {
+  std::lock_guard lock(emulator::guard);
+  EmulatedStream& stream = emulator::stream_of(handle);
+  if (!stream.recording || stream.is_invalidated) return answer(cudaErrorIllegalState);
+  for (size_t i = 0; i < count; ++i)
+    if (!emulator::is_node(*stream.recording, dependencies[i])) return answer(cudaErrorInvalidValue);
+  std::vector<cudaGraphNode_t> given(dependencies, dependencies + count);  // may be what stream.tail holds
+  if (flags == cudaStreamSetCaptureDependencies) stream.tail.clear();
+  stream.tail.insert(stream.tail.end(), given.begin(), given.end());
   return answer(cudaSuccess);
 }
 
@@ -98,13 +163,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return answer(cudaS
 
 // A graph launched into a stream that records becomes a node there.
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  return emulator::submit(stream, [exec] {
-    for (const auto& node : exec->graph.nodes) {
-      cudaError_t error = node();
-      if (error != cudaSuccess) return error;
-    }
-    return cudaSuccess;
-  });
+  return emulator::submit(stream, [exec] { return emulator::run_nodes(exec->graph); });
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

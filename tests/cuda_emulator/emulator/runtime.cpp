@@ -44,7 +44,9 @@ cudaError_t submit(cudaStream_t handle, std::function<cudaError_t()> work) {
   EmulatedStream& stream = stream_of(handle);
   if (stream.is_invalidated) return answer(cudaErrorStreamCaptureInvalidated);
   if (stream.recording) {
-    stream.recording->nodes.push_back(std::move(work));
+    auto node = std::make_shared<EmulatedGraphNode>(EmulatedGraphNode{std::move(work), std::move(stream.tail)});
+    stream.tail = {node.get()};
+    stream.recording->nodes.push_back(std::move(node));
     return cudaSuccess;
   }
   return answer(work());
@@ -81,6 +83,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     NAME(cudaErrorStreamCaptureUnsupported)
     NAME(cudaErrorStreamCaptureInvalidated)
     NAME(cudaErrorStreamCaptureUnmatched)
+    NAME(cudaErrorStreamCaptureUnjoined)
 #undef NAME
     default:
       return "an error that the emulator never gives";

@@ -1,19 +1,26 @@
 // What the parts of the emulated runtime share: the state of the context, streams, recorded work.
 #pragma once
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "cuda_runtime_api.h"
 
+struct EmulatedGraphNode {
+  std::function<cudaError_t()> work;
+  std::vector<cudaGraphNode_t> after;
+};
+
 struct EmulatedGraph {
-  std::vector<std::function<cudaError_t()>> nodes;
+  std::vector<std::shared_ptr<EmulatedGraphNode>> nodes;  // each behind those that it follows
 };
 
 struct EmulatedStream {
   EmulatedGraph* recording = nullptr;
-  bool is_invalidated = false;  // something that cannot be recorded happened meanwhile
+  std::vector<cudaGraphNode_t> tail;  // what the next node of the recording follows
+  bool is_invalidated = false;        // something that cannot be recorded happened meanwhile
 };
 
 namespace emulator {

@@ -119,7 +119,11 @@ def _histograms(experiment: Initialization, results: Sequence[Result], activatio
 
     names, depth = _names(experiment), experiment.shown_depth
     columns = [(when, key) for key in ("output_histograms", "gradient_histograms") for when in range(2)]
-    figure, grid = new_figure(len(names), 4, (12, 1.45 * len(names) + 1.6), sharey=True)
+    height = 1.45 * len(names) + 1.6
+    # Finding the layout of so many panels takes 2 s.
+    margins = {"left": 0.07, "right": 0.985, "wspace": 0.08, "hspace": 0.45}
+    margins |= {"bottom": 0.7 / height, "top": 1 - 0.75 / height}
+    figure, grid = new_figure(len(names), 4, (12, height), margins, sharey=True)
     colours = matplotlib.colormaps["viridis"]
     scale = Normalize(1, depth + 0.4 * depth)  # the end of the map, yellow, is hard to see on white
     for (init, name), line in zip(names.items(), grid, strict=True):
