@@ -95,7 +95,25 @@ def kernel_table(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-TABLES = {"training": training_table, "accuracy": accuracy_table, "kernels": kernel_table}
+def fits_table(record: dict[str, Any]) -> list[str]:
+    """A row per data set: whole fits of both libraries, and the ratio of medians with its range over pairs."""
+    version = record["rows"][0]["versions"]["sklearn"]
+    lines = [
+        f"Whole fits of `MLPClassifier`: {describe(record)}, scikit-learn {version}; medians over {record['rounds']} "
+        "processes a library.",
+        "",
+        "| data; network | minidl.sklearn | scikit-learn | scikit-learn / minidl (range; of the fastest) |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in record["rows"]:
+        times = [f"{row['median'][library] * 1e3:.0f} ms" for library in ("minidl", "sklearn")]
+        ratios, fastest = row["ratios"], row["fastest"]["sklearn"] / row["fastest"]["minidl"]
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f}; {fastest:.2f})"
+        lines.append("| " + " | ".join([row["name"], *times, ratio]) + " |")
+    return lines
+
+
+TABLES = {"training": training_table, "accuracy": accuracy_table, "fits": fits_table, "kernels": kernel_table}
 
 
 def speed_section(folder: Path) -> str:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import minidl
 from minidl import _cpu, bench, nn, optim
-from minidl.bench import processes, profile, report, roofline, timing, torch_recipe, training, worker
+from minidl.bench import fitting, processes, profile, report, roofline, timing, torch_recipe, training, worker
 from minidl.bench.measure import parameter_names
 from minidl.bench.row import Operand, operands_of
 from minidl.bench.rows import FAMILY_OF
@@ -335,6 +335,8 @@ def test_another_files_json_is_not_taken_for_a_report():
         (("train", "--batch", "77"), "32"),
         (("train", "--to-accuracy", "2"), "at most 1"),
         (("train", "--torch", "/no/such/python"), "cannot be started"),
+        (("sklearn", "--size", "huge"), "large, small"),
+        (("sklearn", "--sklearn", "/no/such/python"), "cannot be started"),
     ],
 )
 def test_refusals_say_what_is_wanted(arguments, message):
@@ -515,6 +517,39 @@ def test_train_prints_a_profile():
     assert "kernel by kernel" in result.stdout
     for kernel in ("linear_forward", "adam_step"):
         assert any(line.startswith(kernel) for line in result.stdout.splitlines())
+
+
+# ---- fits
+
+
+def fits_of(seconds: tuple[float, ...], value: float) -> list[dict]:
+    return [
+        {"median": s, "fastest": s / 2, "memory": 1, "others": 0.0, "value": value, "version": "1.0"} for s in seconds
+    ]
+
+
+def test_fits_are_compared_pair_by_pair_and_must_end_alike():
+    ours, theirs = fits_of((1.0, 2.0, 4.0), 0.5), fits_of((3.0, 4.0, 4.0), 0.501)
+    comparison = fitting.summarize_fits(fitting.FIT_TASKS[0], {"minidl": ours, "sklearn": theirs})
+    assert comparison.ratios == [3.0, 2.0, 1.0]
+    assert comparison.ratio == 2.0
+    assert comparison.is_same_training
+    other = fitting.summarize_fits(fitting.FIT_TASKS[0], {"minidl": ours, "sklearn": fits_of((1.0, 1.0, 1.0), 0.6)})
+    assert not other.is_same_training
+
+
+def test_fits_are_measured_recorded_and_tabulated(tmp_path):
+    pytest.importorskip("sklearn")
+    target = tmp_path / "fits.json"
+    result = call("bench", "sklearn", "--size", "small", "--rounds", "1", "--seconds", "0.001", "--json", target)
+    assert result.exit_code == 0, result.output
+    record = json.loads(target.read_text())
+    assert record["kind"] == "fits"
+    assert [row["name"] for row in record["rows"]] == [task.name for task in fitting.select_fits(["small"])]
+    for row in record["rows"]:
+        assert min(*row["median"].values(), *row["fastest"].values()) > 0
+    text = runpy.run_path(str(ROOT / "bench/readme.py"))["speed_section"](tmp_path)
+    assert "| 1797 x 64 float32; 64-100-10, batch 200, 20 epochs |" in text
 
 
 # ---- README

@@ -24,12 +24,18 @@ LAYERS = [
     {"nn", "optim", "data", "drawing", "io", "utils", "vision"},
     {"capture"},
     {"training", "bench", "plots"},
-    {"lab"},
+    {"lab", "sklearn"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 MODULES = sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))
+
+
+def require_scikit_learn(text: str) -> None:
+    """Skips where what needs scikit-learn is to run without it."""
+    if "minidl.sklearn" in text:
+        pytest.importorskip("sklearn")
 
 
 def package_part(path: Path) -> str:
@@ -85,6 +91,7 @@ def test_package_has_no_bare_asserts_and_no_broad_excepts() -> None:
 
 @pytest.mark.parametrize("name", ["minidl", *MODULES])
 def test_doctests(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_scikit_learn(name)
     monkeypatch.chdir(tmp_path)
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
@@ -96,6 +103,7 @@ def readme_snippets() -> list[str]:
 
 @pytest.mark.parametrize("snippet", readme_snippets(), ids=lambda text: text.splitlines()[0])
 def test_snippets_of_the_readme_run(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_scikit_learn(snippet)
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "README.md", "exec"), {"__name__": "__main__"})
 

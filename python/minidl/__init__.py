@@ -65,6 +65,7 @@ _lazy_modules = (
     "optim",
     "plots",
     "selftest",
+    "sklearn",
     "training",
     "utils",
     "vision",

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,35 @@ def own_package_first() -> dict[str, str]:
     """The environment variable that lets another process of this interpreter import this very package."""
     package = str(Path(__file__).resolve().parents[2])
     return {"PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))}
+
+
+def run_worker(python: str, worker: str, request: dict[str, Any], threads: int, has_minidl: bool) -> dict[str, Any]:
+    """What a worker of this folder prints as JSON, run once in a process of its own; `request["library"]` names what
+    it measures, `has_minidl` says that this very package is to be importable there. ImportError where it fails, with
+    the last line of what it said."""
+    folder = Path(__file__).resolve().parent
+    command = [python, "-c", RUN_FILE, str(folder / worker), json.dumps({**request, "folder": str(folder)})]
+    more = own_package_first() if has_minidl else {}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(threads, **more))
+    except OSError as error:
+        raise ImportError(f"{python} cannot be started: {error.strerror}") from None
+    if done.returncode:
+        raise ImportError(f"{request['library']} in {python}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def least_disturbed(run: Callable[[], dict[str, Any]], repeats: int) -> dict[str, Any]:
+    """The figures of that of a few processes to which strangers left most; the first that was hardly disturbed."""
+    best: dict[str, Any] = {}
+    for _ in range(1 + repeats):
+        figures = run()
+        if not best or figures["others"] < best["others"]:
+            best = figures
+        if figures["others"] <= BUSY_SHARE:
+            break
+    return best
 
 
 class Worker:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import json
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from minidl.bench.processes import BUSY_SHARE, RUN_FILE, environment, own_package_first
+from minidl.bench.processes import BUSY_SHARE, least_disturbed, run_worker
 from minidl.bench.roofs import Roofs
 
 OURS = ("minidl captured", "minidl eager")
@@ -113,33 +112,8 @@ def run_process(
     python: str, library: str, task: Task, threads: int, seconds: float, on_gpu: bool = False
 ) -> dict[str, Any]:
     """The figures of one process. ImportError where it fails, with the last line of what it said."""
-    folder = Path(__file__).resolve().parent
-    request = {"library": library, "task": asdict(task), "threads": threads, "seconds": seconds, "folder": str(folder)}
-    request["on_gpu"] = on_gpu
-    command = [python, "-c", RUN_FILE, str(folder / "step_worker.py"), json.dumps(request)]
-    more = own_package_first() if library.startswith("minidl") else {}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(threads, **more))
-    except OSError as error:
-        raise ImportError(f"{python} cannot be started: {error.strerror}") from None
-    if done.returncode:
-        raise ImportError(f"{library} in {python}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
-
-
-def run_undisturbed(
-    python: str, library: str, task: Task, threads: int, seconds: float, repeats: int
-) -> dict[str, Any]:
-    """The figures of the least disturbed of a few processes."""
-    best: dict[str, Any] = {}
-    for _ in range(1 + repeats):
-        figures = run_process(python, library, task, threads, seconds)
-        if not best or figures["others"] < best["others"]:
-            best = figures
-        if figures["others"] <= BUSY_SHARE:
-            break
-    return best
+    request = {"library": library, "task": asdict(task), "threads": threads, "seconds": seconds, "on_gpu": on_gpu}
+    return run_worker(python, "step_worker.py", request, threads, library.startswith("minidl"))
 
 
 def available(pythons: Mapping[str, str | None]) -> tuple[dict[str, str], list[str]]:
@@ -180,7 +154,8 @@ def compare(
         runs: dict[str, list[dict[str, Any]]] = {library: [] for library in libraries}
         for _ in range(rounds):
             for library in libraries:
-                runs[library].append(run_undisturbed(pythons[library], library, task, threads, seconds, repeats))
+                arguments = pythons[library], library, task, threads, seconds
+                runs[library].append(least_disturbed(functools.partial(run_process, *arguments), repeats))
         yield _summarize(task, runs, roofs)
 
 

@@ -1,4 +1,4 @@
-"""The commands `minidl bench` and `minidl bench train`: parse and call."""
+"""The commands `minidl bench`, `minidl bench train` and `minidl bench sklearn`: parse and call."""
 
 from __future__ import annotations
 
@@ -102,3 +102,26 @@ def bench_train(
             command.run_race(to_accuracy, pythons, data_dir, threads, rounds, json, Console())
         else:
             command.run_steps(net or [], batch or [], pythons, threads, rounds, seconds, json, Console())
+
+
+@bench_app.command(name="sklearn")
+def bench_sklearn(
+    size: Annotated[
+        list[str] | None, option("Data to fit, may be repeated (default: all).", metavar="large|small")
+    ] = None,
+    threads: Annotated[int | None, option("CPU threads of both (default: all).", min=1)] = None,
+    rounds: Annotated[int, option("Processes per library (default: 5).", min=1)] = 5,
+    seconds: Annotated[float, option("Of measuring in each process (default: 1).", min=0.001)] = 1.0,
+    sklearn: Annotated[
+        str | None, option("Interpreter that imports sklearn (default: this one).", metavar="PYTHON")
+    ] = None,
+    json: Annotated[Path | None, option("File for the figures.", metavar="FILE")] = None,
+) -> None:
+    """Measure whole fits of minidl.sklearn's MLPClassifier beside scikit-learn's own, of as many epochs: each library
+    in a process of its own, turn by turn. Another last loss makes the exit code 1."""
+    from minidl.cli import bench_fits as command
+
+    with plain_errors():
+        threads = threads or backends.get_num_threads()
+        if not command.run_fits(size or [], sklearn, threads, rounds, seconds, json, Console()):
+            raise typer.Exit(1)

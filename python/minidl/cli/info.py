@@ -17,7 +17,7 @@ from minidl.data.images import DATASET_NAMES, SOURCES, find_files
 OPTIONAL_PACKAGES = {
     "matplotlib": "learning-curve pictures",
     "cupy": "arrays on NVIDIA GPUs",
-    "sklearn": "other learners to compare with",
+    "sklearn": "minidl.sklearn's estimators, other learners to compare with",
     "tensorboard": "curves in a browser",
 }
 DISTRIBUTIONS = {"cupy": "cupy-cuda13x[ctk]", "sklearn": "scikit-learn"}
