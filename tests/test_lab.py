@@ -217,7 +217,7 @@ def test_subsets_are_nested_disjoint_and_drawn_by_the_seed() -> None:
     ("split", "message"),
     [
         (Split(951, 50), r"training images must be 1 to 950 \(50 of 1000 are held out\), got 951"),
-        (Split(10, 1000), r"validation images must be 1 to 999, got 1000"),
+        (Split(10, 1000), r"validation images must be 0 to 999, got 1000"),
     ],
 )
 def test_subsets_out_of_range_are_refused_with_the_range(split: Split, message: str) -> None:

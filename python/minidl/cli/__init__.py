@@ -1,4 +1,4 @@
-"""`minidl train | predict | info | selftest | bench | lab`: parse, call, print."""
+"""`minidl train | predict | info | selftest | bench | lab | reproduce`: parse, call, print."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl import backends
-from minidl.cli import lab_init, lab_lr_find, lab_optimizers, lab_regularization  # noqa: F401 - they register
+from minidl.cli import (  # noqa: F401 - they register
+    lab_batch_norm,
+    lab_init,
+    lab_landscape,
+    lab_lr_find,
+    lab_optimizers,
+    lab_perceptron,
+    lab_regularization,
+)
 from minidl.cli.bench import bench_app
 from minidl.cli.config import ACTIVATIONS, INITS, OPTIMIZERS, SCHEDULES, parse_hidden
 from minidl.cli.lab import lab_app
 from minidl.cli.options import existing_file, existing_folder, option, plain_errors, require_accuracy
+from minidl.cli.reproduce import reproduce
 from minidl.data import DATASET_NAMES
 
 app = typer.Typer(
@@ -168,3 +177,6 @@ def selftest() -> None:
     with plain_errors():
         if not print_selftest(run(), Console()):
             raise typer.Exit(1)
+
+
+app.command()(reproduce)

@@ -43,8 +43,8 @@ class Split:
         Raises:
             ValueError: there are too few images; the message names the range.
         """
-        if not 1 <= self.val_count < available:
-            raise ValueError(f"validation images must be 1 to {available - 1}, got {self.val_count}")
+        if not 0 <= self.val_count < available:
+            raise ValueError(f"validation images must be 0 to {available - 1}, got {self.val_count}")
         most = available - self.val_count
         if self.train_count is not None and not 1 <= self.train_count <= most:
             raise ValueError(
@@ -57,17 +57,27 @@ class Split:
 
 
 def make_loaders(
-    images: ImageSet, split: Split, batch_size: int, seed: int, device: str = "cpu", drop_last: bool = False
+    images: ImageSet,
+    split: Split,
+    batch_size: int,
+    seed: int,
+    device: str = "cpu",
+    drop_last: bool = False,
+    is_standardized: bool = True,
 ) -> Loaders:
-    """Pixels scaled to the mean 0 and the spread 1 of all training images, flattened.
+    """Pixels scaled to the mean 0 and the spread 1 of all training images, or else to [0, 1]; flattened.
 
-    The order of the training batches comes from the default generator: seed it before training.
+    The order of the training batches comes from the default generator: seed it before training. Where no images are
+    held out, `val` has no batches.
     """
     scale, shift = 1 / (images.pixel_max * images.std), -images.mean / images.std
+    if not is_standardized:
+        scale, shift = 1 / images.pixel_max, 0.0
+    inputs = int(np.prod(images.train_images.shape[1:]))
     kept, held_out = split.indices(len(images.train_labels), seed)
 
     def loader(pixels: Any, labels: Any, size: int, **options: Any) -> DataLoader:
-        flat = ops.from_numpy(np.ascontiguousarray(pixels.reshape(len(pixels), -1)))
+        flat = ops.from_numpy(np.ascontiguousarray(pixels.reshape(len(pixels), inputs)))
         return DataLoader(
             PixelDataset(flat.to(device), ops.from_numpy(labels).to(device), scale, shift), size, **options
         )
@@ -76,4 +86,4 @@ def make_loaders(
     train = loader(images.train_images[kept], images.train_labels[kept], size, shuffle=True, drop_last=drop_last)
     val = loader(images.train_images[held_out], images.train_labels[held_out], EVALUATION_BATCH)
     test = loader(images.test_images, images.test_labels, EVALUATION_BATCH)
-    return Loaders(train, val, test, int(np.prod(images.train_images.shape[1:])), len(images.classes))
+    return Loaders(train, val, test, inputs, len(images.classes))
