@@ -26,8 +26,8 @@ def filter_normalized_direction(parameters: Sequence[Tensor], generator: Generat
 
     >>> weight, bias = ops.tensor([[3.0, 4.0], [0.0, 2.0]]), ops.tensor([7.0])
     >>> direction = filter_normalized_direction([weight, bias])
-    >>> direction[0].norm(dim=1), direction[1]
-    (tensor([5., 2.]), tensor([0.]))
+    >>> [round(length, 3) for length in direction[0].norm(dim=1).tolist()], direction[1].tolist()
+    ([5.0, 2.0], [0.0])
     """
     direction = []
     with no_grad():
