@@ -274,9 +274,11 @@ def test_a_picture_without_matplotlib_is_refused_or_explained(monkeypatch):
 
 
 def test_tensorboard_is_checked_before_training_and_told_how_to_look_at(monkeypatch):
-    for name in ("tensorboard", "tensorboard.summary.writer.event_file_writer"):
+    whole = ["tensorboard", *(name for name in sys.modules if name.startswith("tensorboard."))]
+    for absent in (whole, ["tensorboard.summary.writer.event_file_writer"]):
         with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, name, None)
+            for name in absent:
+                patch.setitem(sys.modules, name, None)
             result = call("train", *FAST, "--tensorboard", "board")
         assert result.exit_code == 1
         assert "pip install tensorboard" in result.stderr
