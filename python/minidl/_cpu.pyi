@@ -55,6 +55,11 @@ class Plan:
         """
         Whether a kernel call was seen.
         """
+    @property
+    def longest_chain(self) -> int:
+        """
+        How many of the calls a replay runs one after the other, at least.
+        """
 def absolute_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = |x|
