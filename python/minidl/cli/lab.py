@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -14,7 +17,6 @@ from minidl.data import DATASET_NAMES
 
 lab_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
-# The options that every experiment has.
 DatasetOption = Annotated[str | None, option("Images to learn (default: mnist).", DATASET_NAMES)]
 DataDirOption = Annotated[
     Path | None, option("Folder that holds <dataset>/train-images-idx3-ubyte.gz ...", callback=existing_folder)
@@ -27,6 +29,50 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="A small version that
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what the folder holds.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+# The options that every experiment has, with their defaults, and those of experiments on images.
+SHARED: dict[str, tuple[Any, Any]] = {
+    "seeds": (SeedsOption, None),
+    "quick": (QuickOption, False),
+    "out": (OutOption, None),
+    "device": (DeviceOption, "cpu"),
+    "threads": (ThreadsOption, None),
+    "resume": (ResumeOption, False),
+    "force": (ForceOption, False),
+    "quiet": (QuietOption, False),
+}
+OF_IMAGES: dict[str, tuple[Any, Any]] = {"dataset": (DatasetOption, None), "data_dir": (DataDirOption, None)}
+
+# What a command makes of its own options: the experiment's class, its fields where they were given, its quick form.
+Choice = tuple[Any, dict[str, Any], dict[str, Any]]
+
+
+def experiment(name: str, *, on_images: bool = True) -> Callable[[Callable[..., Choice]], Callable[..., None]]:
+    """Makes `minidl lab NAME` of a function of the experiment's own options; those that all have are added to them."""
+    shared = {**OF_IMAGES, **SHARED} if on_images else SHARED
+
+    def register(choose: Callable[..., Choice]) -> Callable[..., None]:
+        @functools.wraps(choose)
+        def command(**values: Any) -> None:
+            common = {key: values.pop(key) for key in shared}
+            with plain_errors():
+                make, options, quick_form = choose(**values)
+            options |= {key: common.pop(key) for key in ("dataset", "seeds") if key in common}
+            common["quick"] = quick_form if common["quick"] else None
+            run_on_command_line(make, options, **{"data_dir": None, **common})
+
+        own, hints = inspect.signature(choose).parameters, get_type_hints(choose, include_extras=True)
+        kinds = {**{key: (hints[key], parameter.default) for key, parameter in own.items()}, **shared}
+        by_name = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter(key, by_name, annotation=kind, default=default) for key, (kind, default) in kinds.items()
+        ]
+        command.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
+        command.__annotations__ = {key: kind for key, (kind, _) in kinds.items()}
+        del command.__wrapped__
+        lab_app.command(name)(command)
+        return command
+
+    return register
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

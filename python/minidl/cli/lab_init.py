@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from minidl.cli import lab
-from minidl.cli.options import option, plain_errors
+from minidl.cli.options import option
 
 
-@lab.lab_app.command("init")
+@lab.experiment("init")
 def init(
-    dataset: lab.DatasetOption = None,
     inits: Annotated[
         str | None,
         option(
@@ -27,40 +26,17 @@ def init(
     train_count: Annotated[int | None, option("Images to learn at most (default: 20000; quick: 2000).")] = None,
     epochs: Annotated[int | None, option("Passes over them (default: 4; quick: 2).")] = None,
     lr: Annotated[float | None, option("Learning rate of all networks (default: 0.05).")] = None,
-    seeds: lab.SeedsOption = None,
-    quick: lab.QuickOption = False,
-    out: lab.OutOption = None,
-    data_dir: lab.DataDirOption = None,
-    device: lab.DeviceOption = "cpu",
-    threads: lab.ThreadsOption = None,
-    resume: lab.ResumeOption = False,
-    force: lab.ForceOption = False,
-    quiet: lab.QuietOption = False,
-) -> None:
+) -> lab.Choice:
     """Compare initial weights: zeros, Xavier, Kaiming, too small, too large."""
     from minidl.lab.initialization import QUICK, Initialization
 
-    with plain_errors():
-        options = {
-            "dataset": dataset,
-            "seeds": seeds,
-            "inits": inits and lab.parse_names(inits),
-            "activations": activations and lab.parse_names(activations),
-            "depths": depths and lab.parse_numbers("--depths", depths),
-            "width": width,
-            "train_count": train_count,
-            "epochs": epochs,
-            "lr": lr,
-        }
-    lab.run_on_command_line(
-        Initialization,
-        options,
-        quick=QUICK if quick else None,
-        out=out,
-        data_dir=data_dir,
-        device=device,
-        threads=threads,
-        resume=resume,
-        force=force,
-        quiet=quiet,
-    )
+    options = {
+        "inits": inits and lab.parse_names(inits),
+        "activations": activations and lab.parse_names(activations),
+        "depths": depths and lab.parse_numbers("--depths", depths),
+        "width": width,
+        "train_count": train_count,
+        "epochs": epochs,
+        "lr": lr,
+    }
+    return Initialization, options, QUICK

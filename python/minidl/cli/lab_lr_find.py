@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from minidl.cli import lab
-from minidl.cli.options import option, plain_errors
+from minidl.cli.options import option
 
 
-@lab.lab_app.command("lr-find")
+@lab.experiment("lr-find")
 def find_learning_rates(
-    dataset: lab.DatasetOption = None,
     optimizers: Annotated[str | None, option("sgd, momentum, rmsprop, adam (default: all).", metavar="LIST")] = None,
     batch_sizes: Annotated[
         str | None, option("Images in a batch (default: 32,128,512; quick: 32,256).", metavar="LIST")
@@ -19,39 +18,16 @@ def find_learning_rates(
     width: Annotated[int | None, option("Units of the first hidden layer (default: 256).")] = None,
     sweep_steps: Annotated[int | None, option("Steps of a sweep (default: 100).")] = None,
     epochs: Annotated[int | None, option("Passes with a rate (default: 1).")] = None,
-    seeds: lab.SeedsOption = None,
-    quick: lab.QuickOption = False,
-    out: lab.OutOption = None,
-    data_dir: lab.DataDirOption = None,
-    device: lab.DeviceOption = "cpu",
-    threads: lab.ThreadsOption = None,
-    resume: lab.ResumeOption = False,
-    force: lab.ForceOption = False,
-    quiet: lab.QuietOption = False,
-) -> None:
+) -> lab.Choice:
     """Sweep the learning rate, then train with what the sweep suggests, less and more."""
     from minidl.lab.learning_rates import QUICK, LearningRates
 
-    with plain_errors():
-        options = {
-            "dataset": dataset,
-            "seeds": seeds,
-            "optimizers": optimizers and lab.parse_names(optimizers),
-            "batch_sizes": batch_sizes and lab.parse_numbers("--batch-sizes", batch_sizes),
-            "train_count": train_count,
-            "width": width,
-            "sweep_steps": sweep_steps,
-            "epochs": epochs,
-        }
-    lab.run_on_command_line(
-        LearningRates,
-        options,
-        quick=QUICK if quick else None,
-        out=out,
-        data_dir=data_dir,
-        device=device,
-        threads=threads,
-        resume=resume,
-        force=force,
-        quiet=quiet,
-    )
+    options = {
+        "optimizers": optimizers and lab.parse_names(optimizers),
+        "batch_sizes": batch_sizes and lab.parse_numbers("--batch-sizes", batch_sizes),
+        "train_count": train_count,
+        "width": width,
+        "sweep_steps": sweep_steps,
+        "epochs": epochs,
+    }
+    return LearningRates, options, QUICK

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from minidl.cli import lab
-from minidl.cli.options import option, plain_errors
+from minidl.cli.options import option
 
 
-@lab.lab_app.command("optimizers")
+@lab.experiment("optimizers")
 def optimizers(
-    dataset: lab.DatasetOption = None,
     methods: Annotated[
         str | None,
         option(
@@ -23,39 +22,16 @@ def optimizers(
     epochs: Annotated[int | None, option("Passes over the images (default: 10; quick: 3).")] = None,
     gd_epochs: Annotated[int | None, option("Passes of gd, one step each (default: 100; quick: 30).")] = None,
     sgd_epochs: Annotated[int | None, option("Passes of sgd, a step per image (default: 2; quick: 1).")] = None,
-    seeds: lab.SeedsOption = None,
-    quick: lab.QuickOption = False,
-    out: lab.OutOption = None,
-    data_dir: lab.DataDirOption = None,
-    device: lab.DeviceOption = "cpu",
-    threads: lab.ThreadsOption = None,
-    resume: lab.ResumeOption = False,
-    force: lab.ForceOption = False,
-    quiet: lab.QuietOption = False,
-) -> None:
+) -> lab.Choice:
     """Compare GD, SGD, mini-batches, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW."""
     from minidl.lab.optimizers import QUICK, Optimizers
 
-    with plain_errors():
-        options = {
-            "dataset": dataset,
-            "seeds": seeds,
-            "methods": methods and lab.parse_names(methods),
-            "train_count": train_count,
-            "width": width,
-            "epochs": epochs,
-            "gd_epochs": gd_epochs,
-            "sgd_epochs": sgd_epochs,
-        }
-    lab.run_on_command_line(
-        Optimizers,
-        options,
-        quick=QUICK if quick else None,
-        out=out,
-        data_dir=data_dir,
-        device=device,
-        threads=threads,
-        resume=resume,
-        force=force,
-        quiet=quiet,
-    )
+    options = {
+        "methods": methods and lab.parse_names(methods),
+        "train_count": train_count,
+        "width": width,
+        "epochs": epochs,
+        "gd_epochs": gd_epochs,
+        "sgd_epochs": sgd_epochs,
+    }
+    return Optimizers, options, QUICK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from minidl.cli import lab
-from minidl.cli.options import option, plain_errors
+from minidl.cli.options import option
 
 
 def parse_counts(text: str) -> tuple[int | None, ...]:
@@ -20,9 +20,8 @@ def parse_counts(text: str) -> tuple[int | None, ...]:
     return tuple(None if part == "all" else int(part) for part in parts)
 
 
-@lab.lab_app.command("regularization")
+@lab.experiment("regularization")
 def regularization(
-    dataset: lab.DatasetOption = None,
     methods: Annotated[
         str | None,
         option(
@@ -41,41 +40,18 @@ def regularization(
     l2: Annotated[float | None, option("Weight decay (default: 0.001).")] = None,
     l1: Annotated[float | None, option("Factor of the sum of |w| (default: 0.00002).")] = None,
     max_norm: Annotated[float | None, option("Largest norm of the weights into a unit (default: 1).")] = None,
-    seeds: lab.SeedsOption = None,
-    quick: lab.QuickOption = False,
-    out: lab.OutOption = None,
-    data_dir: lab.DataDirOption = None,
-    device: lab.DeviceOption = "cpu",
-    threads: lab.ThreadsOption = None,
-    resume: lab.ResumeOption = False,
-    force: lab.ForceOption = False,
-    quiet: lab.QuietOption = False,
-) -> None:
+) -> lab.Choice:
     """Compare L2, L1, max-norm, dropout, early stopping, batch norm on few and many images."""
     from minidl.lab.regularization import QUICK, Regularization
 
-    with plain_errors():
-        options = {
-            "dataset": dataset,
-            "seeds": seeds,
-            "methods": methods and lab.parse_names(methods),
-            "train_counts": train_counts and parse_counts(train_counts),
-            "width": width,
-            "steps": steps,
-            "lr": lr,
-            "l2": l2,
-            "l1": l1,
-            "max_norm": max_norm,
-        }
-    lab.run_on_command_line(
-        Regularization,
-        options,
-        quick=QUICK if quick else None,
-        out=out,
-        data_dir=data_dir,
-        device=device,
-        threads=threads,
-        resume=resume,
-        force=force,
-        quiet=quiet,
-    )
+    options = {
+        "methods": methods and lab.parse_names(methods),
+        "train_counts": train_counts and parse_counts(train_counts),
+        "width": width,
+        "steps": steps,
+        "lr": lr,
+        "l2": l2,
+        "l1": l1,
+        "max_norm": max_norm,
+    }
+    return Regularization, options, QUICK
