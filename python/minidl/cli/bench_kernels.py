@@ -18,7 +18,7 @@ from minidl.bench.roofline import plot_roofline
 from minidl.bench.roofs import Roofs
 from minidl.bench.select import select_rows
 from minidl.cli.outputs import check_writable
-from minidl.cli.plots import can_plot
+from minidl.plots.style import can_plot
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,8 @@ from minidl import ops, plots
 from minidl.autograd import no_grad
 from minidl.cli.outputs import Outputs
 from minidl.data import ImageSet
+from minidl.plots.style import can_plot
 from minidl.training import History
-
-
-def can_plot() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def import_beside() -> None:

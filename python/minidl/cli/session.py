@@ -11,10 +11,10 @@ from rich.markup import escape
 
 from minidl.cli.config import RunConfig
 from minidl.cli.outputs import check_folder, check_writable, choose_outputs
-from minidl.cli.plots import can_plot, import_beside
+from minidl.cli.plots import import_beside
 from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
 from minidl.data import load_images
-from minidl.plots.style import SUFFIXES
+from minidl.plots.style import SUFFIXES, can_plot
 from minidl.training import TensorBoard, TrainingInterrupted, load_checkpoint
 
 STEPS_PER_RECORD = 10  # in TensorBoard's event file

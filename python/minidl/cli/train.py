@@ -16,10 +16,11 @@ from minidl import _cpu, backends, generator
 from minidl.cli.config import RunConfig
 from minidl.cli.hints import Hints
 from minidl.cli.outputs import Outputs
-from minidl.cli.plots import can_plot, plot_learning_curve, plot_network
+from minidl.cli.plots import plot_learning_curve, plot_network
 from minidl.cli.recipe import build_loaders, build_model, build_optimizer, build_schedule, pixel_scale
 from minidl.data import DatasetNotFoundError, ImageSet, load_images
 from minidl.io import write_atomically
+from minidl.plots.style import can_plot
 from minidl.training import (
     Callback,
     EarlyStopping,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from minidl.lab.cost import measure_pace
 from minidl.lab.experiment import Context, Experiment, Result, Run
 from minidl.lab.folder import Folder, plain
 from minidl.lab.table import Table
+from minidl.plots.style import can_plot
 
 WITHOUT_MATPLOTLIB = "not drawn: matplotlib is not installed; pip install matplotlib, then --resume draws them"
 
@@ -137,7 +137,7 @@ def _write_tables(tables: dict[str, Table], folder: Folder) -> None:
 
 def _draw(experiment: Experiment, results: Sequence[Result], folder: Folder) -> list[Path]:
     """Every figure as PNG and as SVG; none without matplotlib."""
-    if importlib.util.find_spec("matplotlib") is None:
+    if not can_plot():
         return []
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -29,9 +29,14 @@ def colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
 def require_matplotlib() -> None:
     """ImportError that says what to install."""
-    if importlib.util.find_spec("matplotlib") is None:
+    if not can_plot():
         raise ImportError("minidl.plots needs matplotlib, which is not installed: pip install matplotlib")
 
 
