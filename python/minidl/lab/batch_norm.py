@@ -17,13 +17,13 @@ from minidl.lab import batch_norm_page, batch_norm_pictures
 from minidl.lab.cost import training_cost
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.images import Split, make_loaders
-from minidl.lab.progress import RunProgress
+from minidl.lab.outcome import train
 from minidl.lab.settings import require, require_common, require_positive, require_whole
 from minidl.lab.statistics import Spread, spread_of
 from minidl.lab.table import Column, Table
 from minidl.nn import functional
 from minidl.tensor import Tensor
-from minidl.training import Callback, NonFiniteLossError, Training, evaluate, fit
+from minidl.training import Callback, Training, evaluate
 
 QUICK = {"seeds": (0, 1), "epochs": 2, "evaluations": 20}
 PERCENTILES = (15, 50, 85)
@@ -105,13 +105,9 @@ class BatchNorm(Experiment):
         model = self._build(loaders.inputs, loaders.classes, run.settings["batch_norm"]).to(context.device)
         measured = loaders.val if self.held_out else loaders.test
         meter = Meter(measured, self.epochs * len(loaders.train), self.evaluations)
-        diverged = None
-        try:
-            optimizer = optim.SGD(model.parameters(), lr=self.lr * run.settings["factor"])
-            fit(model, loaders.train, epochs=self.epochs, optimizer=optimizer, callbacks=[RunProgress(context), meter])
-        except NonFiniteLossError:
-            diverged = meter.step + 1
-        return {"diverged_at_step": diverged, **meter.figures()}
+        optimizer = optim.SGD(model.parameters(), lr=self.lr * run.settings["factor"])
+        outcome = train(context, model, loaders.train, epochs=self.epochs, optimizer=optimizer, callbacks=[meter])
+        return {"diverged_at_step": outcome.diverged_at, **meter.figures()}
 
     def _build(self, inputs: int, classes: int, is_normed: bool) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -197,7 +193,6 @@ class Meter(Callback):
         self.data = data
         self.probe = next(iter(data))[0]
         self.wanted = [int(step) for step in np.unique(np.linspace(0, steps, evaluations + 1).round())]
-        self.step = 0
         self.losses: list[float] = []
         self.accuracies: list[float] = []
         self.percentiles: list[Any] = []  # (3, units) each
@@ -206,8 +201,7 @@ class Meter(Callback):
         self._measure(training)
 
     def on_batch_end(self, training: Training) -> None:
-        self.step = training.total_steps
-        if self.step == self.wanted[min(len(self.losses), len(self.wanted) - 1)]:
+        if training.total_steps == self.wanted[min(len(self.losses), len(self.wanted) - 1)]:
             self._measure(training)
 
     def _measure(self, training: Training) -> None:

@@ -17,13 +17,13 @@ from minidl.lab import landscape_page, landscape_pictures
 from minidl.lab.cost import Cost, training_cost
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.images import Split, make_loaders
-from minidl.lab.progress import RunProgress
+from minidl.lab.outcome import train
 from minidl.lab.settings import require, require_common, require_positive, require_whole
 from minidl.lab.statistics import spread_of
 from minidl.lab.surface import concave_share, filter_normalized_direction, loss_surface, mean_on_circle
 from minidl.lab.table import Column, Table
 from minidl.nn import functional
-from minidl.training import NonFiniteLossError, evaluate, fit
+from minidl.training import evaluate
 
 QUICK = {"seeds": (0, 1), "epochs": 1, "points": 13, "subset": 1000}
 # Radii of the circles on which the mean loss is told, in sizes of the weights.
@@ -94,17 +94,9 @@ class Landscape(Experiment):
         optimizer = optim.SGD(model.parameters(), lr=self.lr, momentum=0.9)
         scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs * len(loaders.train))
         halfway = replace(context, report=lambda share: context.report(0.5 * share))
-        try:
-            fit(
-                model,
-                loaders.train,
-                epochs=self.epochs,
-                optimizer=optimizer,
-                scheduler=scheduler,
-                callbacks=[RunProgress(halfway)],
-            )
-        except NonFiniteLossError as error:
-            return {"diverged": str(error), "surface": None, **dict.fromkeys(MEASURED)}
+        outcome = train(halfway, model, loaders.train, epochs=self.epochs, optimizer=optimizer, scheduler=scheduler)
+        if outcome.failure is not None:
+            return {"diverged": outcome.failure, "surface": None, **dict.fromkeys(MEASURED)}
         x, target = next(iter(DataLoader(loaders.train.dataset, self.subset)))
 
         def loss() -> float:

@@ -13,10 +13,12 @@ from minidl.training import Callback, History, NonFiniteLossError, Training
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was measured, and the step, counted from 1, whose loss was nan or inf; None for a run that ended well."""
+    """What was measured; for a run that diverged the step, counted from 1, whose loss was nan or inf, and the error's
+    text, else None."""
 
     history: History
-    diverged_at: int | None
+    diverged_at: int | None = None
+    failure: str | None = None
 
 
 def train(
@@ -42,9 +44,9 @@ def train(
     )
     try:
         training.run()
-    except NonFiniteLossError:
-        return Outcome(training.history, len(training.history.losses) + 1)
-    return Outcome(training.history, None)
+    except NonFiniteLossError as error:
+        return Outcome(training.history, len(training.history.losses) + 1, str(error))
+    return Outcome(training.history)
 
 
 def thinned(values: Sequence[float], per_point: int) -> tuple[list[float], list[float]]:

@@ -13,19 +13,18 @@ from minidl import nn, ops, optim
 from minidl.autograd import no_grad
 from minidl.data import DataLoader, TensorDataset
 from minidl.generator import Generator, manual_seed
-from minidl.lab import perceptron_page, perceptron_pictures
+from minidl.lab import outcome, perceptron_page, perceptron_pictures
 from minidl.lab.cost import Cost, training_cost
 from minidl.lab.experiment import Context, Experiment, Result, Run, by_variant
 from minidl.lab.heads import HEADS, Head, gradient_gap, predict
 from minidl.lab.planes import BINARY, Plane, sine, spirals
-from minidl.lab.progress import RunProgress
 from minidl.lab.rosenblatt import learn
 from minidl.lab.settings import require, require_known, require_positive, require_whole
 from minidl.lab.statistics import spread_of
 from minidl.lab.table import Column, Table
 from minidl.lab.words import counted
 from minidl.tensor import Tensor
-from minidl.training import Callback, NonFiniteLossError, Training, evaluate, fit
+from minidl.training import Callback, Training, evaluate
 
 QUICK = {"seeds": (0, 1), "epochs": 60}
 TEST_COUNT = 1000
@@ -108,13 +107,16 @@ class Perceptron(Experiment):
             for part, size, is_shuffled in ((train, self.batch_size, True), (test, TEST_COUNT, False))
         ]
         film = _Film(head, self._steps, context.device) if run.seed == self.seeds[0] else None
-        figures: dict[str, Any] = {"diverged": None, "points": _rounded(train) if film else None}
-        try:
-            optimizer = optim.Adam(model.parameters(), lr=self.lr)
-            callbacks: list[Callback] = [RunProgress(context), *([film] if film else [])]
-            fit(model, loaders[0], epochs=self.epochs, optimizer=optimizer, loss=head.loss, callbacks=callbacks)
-        except NonFiniteLossError as error:
-            figures["diverged"] = str(error)
+        trained = outcome.train(
+            context,
+            model,
+            loaders[0],
+            epochs=self.epochs,
+            optimizer=optim.Adam(model.parameters(), lr=self.lr),
+            callbacks=[film] if film else [],
+            loss=head.loss,
+        )
+        figures: dict[str, Any] = {"diverged": trained.failure, "points": _rounded(train) if film else None}
         for name, loader in zip(("train", "test"), loaders, strict=True):
             figures[f"{name}_loss"] = evaluate(model, loader, head.loss)[0]
             figures[f"{name}_accuracy"] = _accuracy(model, loader, head)

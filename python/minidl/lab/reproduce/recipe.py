@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,9 @@ from minidl.generator import manual_seed
 from minidl.lab.cost import Cost, training_cost
 from minidl.lab.experiment import Context
 from minidl.lab.images import Split, make_loaders
-from minidl.lab.progress import RunProgress
+from minidl.lab.outcome import train
 from minidl.lab.settings import require, require_known, require_positive, require_whole
-from minidl.training import NonFiniteLossError, Training, evaluate
+from minidl.training import evaluate
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 OPTIMIZERS = ("sgd", "adam")
@@ -133,16 +132,9 @@ class Recipe:
         optimizer = self.build_optimizer(model)
         steps = self.epochs * len(loaders.train)
         scheduler = optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_factor(step, steps))
-        callbacks = [RunProgress(context)]
-        training = Training(model, loaders.train, self.epochs, optimizer, scheduler=scheduler, callbacks=callbacks)
-        try:
-            training.run()
-        except NonFiniteLossError:
-            return {"diverged_at_step": training.total_steps + 1, "error": None, "losses": _losses(training)}
+        outcome = train(context, model, loaders.train, epochs=self.epochs, optimizer=optimizer, scheduler=scheduler)
+        losses = [figures.train_loss for figures in outcome.history.epochs]
+        if outcome.diverged_at is not None:
+            return {"diverged_at_step": outcome.diverged_at, "error": None, "losses": losses}
         _, accuracy = evaluate(model, loaders.val if held_out else loaders.test)
-        return {"diverged_at_step": None, "error": 1 - (accuracy or 0.0), "losses": _losses(training)}
-
-
-def _losses(training: Training) -> Sequence[float]:
-    """The mean training loss of every epoch."""
-    return [figures.train_loss for figures in training.history.epochs]
+        return {"diverged_at_step": None, "error": 1 - (accuracy or 0.0), "losses": losses}
