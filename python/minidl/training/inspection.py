@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from minidl import nn
 from minidl.autograd import enable_grad, grad, no_grad
-from minidl.generator import default_generator
 from minidl.nn import functional
 from minidl.tensor import Tensor
 from minidl.training.evaluation import Loss
+from minidl.training.preserved import untouched
 
 Array = npt.NDArray[Any]
 Histogram = tuple[Array, Array]  # counts, and the edges of the bins: one more
@@ -106,28 +106,6 @@ def activation_statistics(
                 value = (loss or functional.cross_entropy)(model(x), target)
             grads = _gradients(value, weights)
     return [_statistics(name, layers[name], found, grads.get(name), bins) for name, found in calls.items()]
-
-
-@contextmanager
-def untouched(model: Any) -> Iterator[None]:
-    """Inside it, the model computes on copies of its buffers; afterwards these, the modes and the default random
-    generator are those from before."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer) for module in model.modules() for name, buffer in module.named_buffers(recurse=False)
-    ]
-    random = default_generator.get_state()
-    # Straight into __dict__: steps captured before stay valid, since the old memory comes back.
-    for module, name, buffer in buffers:
-        module.__dict__[name] = buffer.clone()
-    try:
-        yield
-    finally:
-        for module, name, buffer in buffers:
-            module.__dict__[name] = buffer
-        for module, mode in modes:
-            module.training = mode
-        default_generator.set_state(random)
 
 
 class _Call:

@@ -1,4 +1,4 @@
-"""preserved(): a piece of training that leaves no trace."""
+"""untouched() and preserved(): passes through a model, and a piece of training, that leave no trace."""
 
 from __future__ import annotations
 
@@ -14,6 +14,29 @@ from minidl.generator import Generator, default_generator
 
 
 @contextlib.contextmanager
+def untouched(model: Any) -> Iterator[None]:
+    """Inside it, the model computes on copies of its buffers; afterwards these, the modes and the default random
+    generator are those from before."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer) for module in model.modules() for name, buffer in module.named_buffers(recurse=False)
+    ]
+    copies = {id(buffer): buffer.clone() for _, _, buffer in buffers}  # modules that share a buffer go on sharing
+    random_state = default_generator.get_state()
+    # Straight into __dict__: steps captured before stay valid, since the old memory comes back.
+    for module, name, buffer in buffers:
+        module.__dict__[name] = copies[id(buffer)]
+    try:
+        yield
+    finally:
+        for module, name, buffer in buffers:
+            module.__dict__[name] = buffer
+        for module, mode in modes:
+            module.training = mode
+        default_generator.set_state(random_state)
+
+
+@contextlib.contextmanager
 def preserved(model: Any, optimizer: Any, data: Any) -> Iterator[None]:
     """Whatever is trained inside it, model, optimizer and random numbers are afterwards as they were, bit by bit.
 
@@ -22,9 +45,8 @@ def preserved(model: Any, optimizer: Any, data: Any) -> Iterator[None]:
     of captured steps stay valid: the memory of weights and states is the same as before.
     """
     parameters = {id(p): p for p in (*model.parameters(), *_stepped(optimizer))}.values()
-    values = [(tensor, tensor.detach().clone()) for tensor in (*parameters, *model.buffers())]
+    values = [(parameter, parameter.detach().clone()) for parameter in parameters]
     grads = [(parameter, parameter.grad) for parameter in parameters]
-    modes = [(module, module.training) for module in model.modules()]
     state, steps_taken = optimizer.state, optimizer.steps_taken
     options = [dict(group) for group in optimizer.param_groups]
     generators = [(generator, generator.get_state()) for generator in _generators(data)]
@@ -34,15 +56,14 @@ def preserved(model: Any, optimizer: Any, data: Any) -> Iterator[None]:
         optimizer.state = {p: {name: t.clone() for name, t in kept.items()} for p, kept in state.items()}
         for parameter in parameters:
             parameter.grad = None
-        yield
+        with untouched(model):
+            yield
     finally:
         with no_grad():
-            for tensor, value in values:
-                tensor.copy_(value)
+            for parameter, value in values:
+                parameter.copy_(value)
         for parameter, grad in grads:
             parameter.grad = grad
-        for module, is_training in modes:
-            module.training = is_training
         optimizer.state, optimizer.steps_taken = state, steps_taken
         for group, before in zip(optimizer.param_groups, options, strict=True):
             group.update({name: value for name, value in before.items() if group[name] is not value})
@@ -57,8 +78,8 @@ def _stepped(optimizer: Any) -> Iterator[Any]:
 
 
 def _generators(data: Any) -> list[Generator]:
-    """minidl's default generator and those that a loader or its samplers hold."""
+    """Those that a loader or its samplers hold; `untouched` keeps the default one."""
     sampler, batch_sampler = getattr(data, "sampler", None), getattr(data, "batch_sampler", None)
     owners = (data, sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
     held = [getattr(owner, "generator", None) for owner in owners]
-    return list({id(g): g for g in (default_generator, *held) if isinstance(g, Generator)}.values())
+    return list({id(g): g for g in held if isinstance(g, Generator)}.values())

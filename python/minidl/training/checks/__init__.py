@@ -11,7 +11,7 @@ from minidl.training.checks import data as of_data, network, settings
 from minidl.training.checks.examination import examine
 from minidl.training.checks.finding import Finding, Findings
 from minidl.training.evaluation import Loss
-from minidl.training.inspection import untouched
+from minidl.training.preserved import untouched
 
 __all__ = ["Finding", "Findings", "diagnose"]
 
