@@ -2,7 +2,6 @@
 
 import importlib.util
 import random
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -270,6 +269,6 @@ def test_the_picture_marks_both_suggestions(tmp_path) -> None:
 
 
 def test_a_picture_without_matplotlib_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         sweep_quadratic(highest=1.0).plot()

@@ -9,9 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-# Of Okabe and Ito's palette, which colour-blind people can tell apart.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-
 
 @dataclass(frozen=True, eq=False)
 class LearningRateSweep:
@@ -65,24 +62,19 @@ class LearningRateSweep:
 
         Raises ImportError where matplotlib is not installed: pip install matplotlib.
         """
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("plot needs matplotlib, which is not installed: pip install matplotlib") from error
-        figure = Figure(figsize=(7, 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
+        from minidl.plots.style import DOTS_PER_INCH, colour, finish_axes, new_figure
+
+        figure, [[axes]] = new_figure(size=(7, 4.2))
         axes.set_xscale("log")
         axes.plot(self.rates, self.losses, color="0.75", linewidth=1, label="loss of a batch")
-        axes.plot(self.rates, self.smoothed, color=BLUE, linewidth=2, label="smoothed")
+        axes.plot(self.rates, self.smoothed, color=colour(0), linewidth=2, label="smoothed")
         marks = (
-            ("steepest", self.suggestion_steepest, ORANGE, "--"),
-            ("minimum / 10", self.suggestion_minimum, GREEN, ":"),
+            ("steepest", self.suggestion_steepest, colour(1), "--"),
+            ("minimum / 10", self.suggestion_minimum, colour(2), ":"),
         )
-        for name, rate, color, style in marks:
+        for name, rate, own_colour, style in marks:
             if rate is not None:
-                axes.axvline(rate, color=color, linestyle=style, linewidth=1.8, label=f"{name}: {rate:.2g}")
+                axes.axvline(rate, color=own_colour, linestyle=style, linewidth=1.8, label=f"{name}: {rate:.2g}")
         # The rise at the end would press the interesting part flat.
         until_lowest = slice(0, int(self.smoothed.argmin()) + 1)
         low, high = float(self.losses[until_lowest].min()), float(self.smoothed[until_lowest].max())
@@ -90,10 +82,8 @@ class LearningRateSweep:
         axes.set_ylim(low - 0.1 * room, high + 0.4 * room)
         endings = {"finished": "to its end", "diverged": "until it diverged", "not finite": "until it was not finite"}
         axes.set_title(f"Learning-rate range test, {endings[self.stopped]}")
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("loss")
-        axes.grid(alpha=0.3)
+        finish_axes(axes, "learning rate", "loss")
         figure.legend(loc="outside lower center", ncols=4)
         if path is not None:
-            figure.savefig(path, dpi=120)
+            figure.savefig(path, dpi=DOTS_PER_INCH)
         return figure
