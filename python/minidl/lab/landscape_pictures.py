@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from minidl.lab.bands import draw_band
 from minidl.lab.experiment import Result, by_variant
-from minidl.plots.style import finish_axes, new_figure
+from minidl.plots.style import finish_axes, new_figure, number_log_axis
 
 # Above this the loss of ten classes is worse than guessing, ln 10 = 2.3, by far; the picture says no more.
 HIGHEST = 10.0
@@ -93,8 +93,7 @@ def _cuts(groups: dict[str, list[Result]], steps: Any) -> Any:
         curves = [[row[len(steps) // 2] for row in result.figures["surface"]] for result in group]
         draw_band(axes, [steps] * len(curves), curves, name, i)
     axes.set_yscale("log")
-    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        set_formatter("{x:g}")
+    number_log_axis(axes.yaxis)
     axes.set_ylim(top=min(HIGHEST, axes.get_ylim()[1]))
     x = "along the first direction (sizes of the weights)"
     finish_axes(axes, x, "loss", "A cut through the minimum, mean over the seeds")

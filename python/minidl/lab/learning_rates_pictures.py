@@ -10,7 +10,7 @@ import numpy as np
 from minidl.lab.bands import legend_below, line_style
 from minidl.lab.experiment import Result
 from minidl.lab.words import counted
-from minidl.plots.style import MARKERS, colour, finish_axes, new_figure
+from minidl.plots.style import MARKERS, colour, finish_axes, new_figure, number_log_axis
 
 if TYPE_CHECKING:
     from minidl.lab.learning_rates import LearningRates
@@ -86,6 +86,7 @@ def _trained(experiment: LearningRates, results: Sequence[Result]) -> Any:
         axes.set_xlim(0.05, 20)
         axes.minorticks_off()
         axes.set_yscale("log")
+        number_log_axis(axes.yaxis)
         finish_axes(axes, "learning rate / suggestion", title=_title(optimizer))
     grid[0, 0].set_ylabel(f"validation loss after {counted(experiment.epochs, 'epoch')}")
     figure.suptitle("Mean and standard deviation over seeds; no point where a run diverged")

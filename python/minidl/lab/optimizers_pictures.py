@@ -11,7 +11,7 @@ from minidl.lab import surfaces
 from minidl.lab.bands import draw_band, legend_below, line_style
 from minidl.lab.experiment import Result
 from minidl.lab.words import counted
-from minidl.plots.style import finish_axes, new_figure
+from minidl.plots.style import finish_axes, new_figure, number_log_axis
 
 if TYPE_CHECKING:
     from minidl.lab.optimizers import Optimizers
@@ -55,6 +55,7 @@ def _losses(experiment: Optimizers, results: Sequence[Result]) -> Any:
         for axes, unit in zip(line, ("step", "seconds of steps"), strict=True):
             axes.set_xscale("log")
             axes.set_yscale("log")
+            number_log_axis(axes.yaxis)
             finish_axes(axes, unit)
         line[0].set_ylabel("training loss")
         line[1].legend(fontsize=7.5, loc="lower left")
@@ -85,6 +86,7 @@ def _rates(results: Sequence[Result]) -> Any:
             )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    number_log_axis(axes.yaxis)
     finish_axes(axes, "learning rate", "validation loss at the end", "A rate at which a run diverged has no point")
     legend_below(figure, grid, columns=4)
     return figure

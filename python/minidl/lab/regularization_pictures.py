@@ -10,7 +10,7 @@ import numpy as np
 from minidl.lab.bands import draw_band, legend_below, line_style
 from minidl.lab.experiment import Result
 from minidl.lab.words import counted
-from minidl.plots.style import MARKERS, colour, finish_axes, new_figure
+from minidl.plots.style import MARKERS, colour, finish_axes, new_figure, number_log_axis
 
 if TYPE_CHECKING:
     from minidl.lab.regularization import Regularization
@@ -60,6 +60,7 @@ def _curves(experiment: Regularization, results: Sequence[Result]) -> Any:
             finish_axes(axes)
             if label == "validation loss":
                 axes.set_yscale("log")
+                number_log_axis(axes.yaxis)
         line[0].set_ylabel(label)
     for count, axes in zip(counts, grid[0], strict=True):
         axes.set_title(f"{count:,} images", fontsize="medium")
@@ -126,6 +127,7 @@ def _early_stopping(results: Sequence[Result]) -> Any:
             label = "chosen by early stopping (a line per seed)" if i == 0 else None
             axes.axvline(each.figures["best_epoch"], label=label, linewidth=1.2, **(line_style(2) | {"linestyle": ":"}))
         axes.set_yscale("log")
+        number_log_axis(axes.yaxis)
         axes.xaxis.get_major_locator().set_params(integer=True)
         finish_axes(axes, "epoch", "loss", f"{count:,} images")
     legend_below(figure, grid, columns=3 if len(counts) > 2 else 2)

@@ -72,6 +72,15 @@ def finish_axes(axes: Any, x: str = "", y: str = "", title: str = "") -> None:
     axes.set_axisbelow(True)
 
 
+def number_log_axis(axis: Any) -> None:
+    """On a logarithmic axis, plain numbers at 1, 2 and 5 of every decade: 0.2 and 50, not 2 x 10^-1."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def legend_below(figure: Figure, handles: Any, labels: list[str]) -> None:
     """One legend for all panels of a figure without margins of its own, in as many columns as its width holds."""
     letters = figure.get_figwidth() * 11  # of the legend's font, per line

@@ -16,7 +16,7 @@ from minidl.lab.settings import require_common, require_whole
 from minidl.lab.statistics import Spread, spread_of
 from minidl.lab.table import Column, Table
 from minidl.lab.words import counted, listed
-from minidl.plots.style import COLOURS, finish_axes, new_figure
+from minidl.plots.style import COLOURS, finish_axes, new_figure, number_log_axis
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,7 @@ class ErrorRates(Experiment):
         finish_axes(errors, f"test error, {self.dataset} (%)")
         errors.legend(loc="lower right")
         losses.set_yscale("log")
-        for set_formatter in (losses.yaxis.set_major_formatter, losses.yaxis.set_minor_formatter):
-            set_formatter("{x:g}")
+        number_log_axis(losses.yaxis)
         losses.xaxis.get_major_locator().set_params(integer=True)
         finish_axes(losses, "epoch", "training loss")
         if losses.lines:
