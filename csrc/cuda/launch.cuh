@@ -18,7 +18,8 @@ constexpr int multiprocessors = 132;
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Queues kernel(arguments...) on blocks x threads with so much dynamic shared memory. An empty grid is no launch.
+// Queues kernel(arguments...) on blocks x threads with so much dynamic shared memory. An empty grid is no launch. Every
+// kernel begins with follow_earlier_kernels().
 template <typename... Parameters, typename... Arguments>
 void launch_with_shared(Stream stream, dim3 blocks, dim3 threads, size_t shared_bytes, void (*kernel)(Parameters...),
                         Arguments... arguments) {

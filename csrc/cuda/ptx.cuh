@@ -15,6 +15,15 @@ constexpr bool has_async_copies = false;
 constexpr bool has_async_copies = true;
 #endif
 
+// From sm_90 on a kernel of a graph may be started while the one before it still runs (replayer.cpp). It then waits
+// here for the end of that one and for what it has written, and lets the next one come this far: what a start costs is
+// done by then. The first statement of every kernel, so that whatever precedes a kernel is over once that kernel is.
+__device__ inline void follow_earlier_kernels() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // Starts to copy 4, 8 or 16 bytes from global to shared memory, both aligned to as many; zeros, and nothing is read,
 // where not wanted.
 template <int bytes>

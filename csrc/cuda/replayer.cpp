@@ -78,6 +78,40 @@ void issue(const Calls& calls, const std::vector<LanePlace>& places, const Strea
   follow(stream, tails_of(last_of_lanes(places)));  // nothing may be left that the recording does not end with
 }
 
+// From this compute capability on a kernel can start while the one that it follows still runs.
+constexpr int least_major_for_early_starts = 9;
+
+bool has_early_starts() {
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  return major >= least_major_for_early_starts;
+}
+
+bool is_kernel(cudaGraphNode_t node) {
+  cudaGraphNodeType type;
+  check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
+  return type == cudaGraphNodeTypeKernel;
+}
+
+// Lets every kernel start as soon as all blocks of the kernels that it follows run: it waits for their end by itself
+// (follow_earlier_kernels in ptx.cuh).
+void start_kernels_early(cudaGraph_t graph) {
+  size_t count = 0;
+  check(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &count), "cudaGraphGetEdges");
+  Nodes from(count), to(count);
+  std::vector<cudaGraphEdgeData> kinds(count);
+  check(cudaGraphGetEdges(graph, from.data(), to.data(), kinds.data(), &count), "cudaGraphGetEdges");
+  for (size_t i = 0; i < count; ++i) {
+    if (!is_kernel(from[i]) || !is_kernel(to[i])) continue;
+    check(cudaGraphRemoveDependencies(graph, &from[i], &to[i], &kinds[i], 1), "cudaGraphRemoveDependencies");
+    cudaGraphEdgeData early = {};
+    early.from_port = cudaGraphKernelNodePortProgrammatic;
+    early.type = cudaGraphDependencyTypeProgrammatic;
+    check(cudaGraphAddDependencies(graph, &from[i], &to[i], &early, 1), "cudaGraphAddDependencies");
+  }
+}
+
 }  // namespace
 
 void Replayer::record(const Calls& calls) {
@@ -101,6 +135,7 @@ void Replayer::record(const Calls& calls) {
     throw;
   }
   check(cudaStreamEndCapture(recording.stream, &recording.graph), "cudaStreamEndCapture");
+  if (has_early_starts()) start_kernels_early(recording.graph);
   check(cudaGraphInstantiate(&graph_, recording.graph, 0), "cudaGraphInstantiate");
 }
 

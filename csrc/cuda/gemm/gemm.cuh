@@ -62,6 +62,7 @@ template <class Tile, bool a_contiguous, bool b_contiguous>
 __global__ void __launch_bounds__(Tile::threads, 2)
     multiply_kernel(Product<typename Tile::T> p, Plan plan, bool a_vectorized, bool b_vectorized, bool out_vectorized,
                     void* scratch, unsigned* arrivals) {
+  follow_earlier_kernels();
   using T = typename Tile::T;
   constexpr int size = vector_size<T>;
   DYNAMIC_SHARED(T, shared);

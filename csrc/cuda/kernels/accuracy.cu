@@ -32,6 +32,7 @@ template <typename T, typename Shape>
 __global__ void __launch_bounds__(count_threads<Shape>, 1)
     count_correct_kernel(const T* logits, const int64_t* labels, int64_t* out, int64_t rows, int64_t classes,
                          int64_t* parts, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int threads = count_threads<Shape>, rows_of_block = threads / Shape::lanes;
   const T* const arrays[] = {logits};
   int64_t count = 0;

@@ -57,6 +57,7 @@ struct Elements {
 template <int width, unsigned kept, typename Rule, typename T>
 __global__ void __launch_bounds__(segment_threads)
     step_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* schedule, Rule rule, unsigned* arrivals) {
+  follow_earlier_kernels();
   using Update = typename Rule::Update;
   SHARED(Update, update_of_block, [1]);
   SHARED(bool, is_last, [1]);
@@ -458,6 +459,7 @@ template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     squared_norm_kernel(const __grid_constant__ SegmentBatch<T> batch, double* sums, double* out, bool accumulate,
                         unsigned* arrivals) {
+  follow_earlier_kernels();
   const auto part = batch.part_of(blockIdx.x);
   double lanes[width] = {}, sum = 0;
   for_packs<width>(part, [&]<int count>(std::integral_constant<int, count>, int64_t i) {
@@ -490,6 +492,7 @@ void squared_norm(Stream stream, const Segment<T>* segments, int64_t count, doub
 template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     scale_gradients_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* squared_norm, double max_norm) {
+  follow_earlier_kernels();
   SHARED(double, scale, [1]);
   if (threadIdx.x == 0) scale[0] = max_norm / (sqrt(squared_norm[0]) + 1e-6);
   __syncthreads();

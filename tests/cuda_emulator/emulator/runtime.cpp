@@ -38,13 +38,14 @@ cudaError_t answer(cudaError_t error) {
 
 EmulatedStream& stream_of(cudaStream_t handle) { return handle ? *handle : default_stream; }
 
-cudaError_t submit(cudaStream_t handle, std::function<cudaError_t()> work) {
+cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, std::function<cudaError_t()> work) {
   std::lock_guard lock(guard);
   if (is_dead()) return cudaErrorLaunchFailure;
   EmulatedStream& stream = stream_of(handle);
   if (stream.is_invalidated) return answer(cudaErrorStreamCaptureInvalidated);
   if (stream.recording) {
-    auto node = std::make_shared<EmulatedGraphNode>(EmulatedGraphNode{std::move(work), std::move(stream.tail)});
+    auto node = std::make_shared<EmulatedGraphNode>(EmulatedGraphNode{type, std::move(work), {}});
+    for (cudaGraphNode_t earlier : stream.tail) node->after.push_back({earlier, {}});
     stream.tail = {node.get()};
     stream.recording->nodes.push_back(std::move(node));
     return cudaSuccess;
@@ -191,14 +192,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeMemcpy, [=] {
     std::memmove(to, from, bytes);
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeMemset, [=] {
     if (bytes > 0) std::memset(data, value, bytes);
     return cudaSuccess;
   });
@@ -222,7 +223,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeEventRecord, [=] {
     event->time = std::chrono::steady_clock::now();
     return cudaSuccess;
   });
