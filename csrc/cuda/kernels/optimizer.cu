@@ -1,4 +1,6 @@
 // Optimizer steps over all parameters of a group in one launch, and the clipping of their gradients.
+#include <algorithm>
+
 #include "kernels.h"
 #include "launch.cuh"
 #include "reduce.cuh"
@@ -119,9 +121,13 @@ template <typename Rule, typename T, unsigned... sets>
 void step_segments(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, Rule rule,
                    States<sets...>) {
   if (count == 0) return;
+  // An array without elements may have no address, so the first segment with elements says which states there are;
+  // where none has, any kernel counts the step.
+  const Segment<T>* first = std::find_if(segments, segments + count, [](const Segment<T>& s) { return s.size > 0; });
+  constexpr unsigned some_set[] = {sets...};
   // Without a loop, for which GCC 12 with -O1 -fsanitize=undefined finds 7 where two states are kept.
-  auto bit_of = [&](int k) { return segments[0].state[k] != nullptr ? 1u << k : 0u; };
-  unsigned kept = bit_of(0) | bit_of(1) | bit_of(2);
+  auto bit_of = [&](int k) { return first->state[k] != nullptr ? 1u << k : 0u; };
+  unsigned kept = first == segments + count ? some_set[0] : bit_of(0) | bit_of(1) | bit_of(2);
   ((kept == sets ? step_keeping<sets>(stream, segments, count, schedule, rule) : void()), ...);
 }
 
