@@ -9,6 +9,14 @@
 namespace MINIDL_TARGET {
 namespace {
 
+// Blocks run one after the other, so kernels take the way of GPUs without clusters.
+constexpr bool has_clusters = false;
+inline void sync_cluster() {}
+template <typename T>
+T load_from_block_of_cluster(const T*, unsigned) {
+  return {};
+}
+
 // Of the architecture that a build stands for: without, kernels take the way of sm_75.
 #ifdef CUDA_EMULATOR_WITHOUT_ASYNC_COPIES
 constexpr bool has_async_copies = false;

@@ -73,6 +73,8 @@ void call_function(const void* function) { (*static_cast<const std::function<voi
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> call) {
   std::lock_guard lock(guard);
   if (is_dead()) return cudaErrorLaunchFailure;
+  for (unsigned i = 0; i < config.numAttrs; ++i)
+    if (config.attrs[i].id == cudaLaunchAttributeClusterDimension) return answer(cudaErrorNotSupported);
   if (!is_launchable(config)) return answer(cudaErrorInvalidConfiguration);
   auto asked = dynamic_shared_limits.find(kernel);
   if (config.dynamicSmemBytes > (asked == dynamic_shared_limits.end() ? static_shared_bytes : asked->second))
