@@ -541,6 +541,17 @@ void bind_loss(py::module_& m) {
         run(ENTRY(count_correct), logits.dtype, logits, labels, out, logits[0], logits[1]);
       },
       maths::count_correct, "logits"_a, "labels"_a, "out"_a);
+  m.def(
+      "append_result",
+      [](Array loss, Array correct, Array log) {
+        ARRAYS(append_result, loss, correct, log);
+        require_size(loss, 1);
+        if (correct.is_given) require_size(correct, 1);
+        require_dims(log, 1);
+        if (log[0] < 3 || log[0] % 2 == 0) log.fail("have 1 + 2 * rows elements");
+        run(ENTRY(append_result), loss.dtype, loss, correct, log, log[0] / 2);
+      },
+      maths::append_result, "loss"_a, "correct"_a, "log"_a);
   auto define_forward = [&m](auto entry, const char* x_name, auto... scalar_name) {
     auto names = std::make_shared<std::string>(std::string(x_name) + ", target, loss");
     auto body = [entry, names](Array x, Array target, Array loss, ReductionArgument reduction, auto... scalar) {

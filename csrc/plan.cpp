@@ -158,20 +158,29 @@ void Plan::note_address(const void** where) {
     }
 }
 
-// Shapes and layouts are the caller's business: it asks for the plan of the inputs' signature.
-void Plan::bind(const py::list& inputs, Stream stream) {
+// Where the inputs are. Shapes and layouts are the caller's business: it asks for the plan of the inputs' signature.
+std::vector<ReplayInput> Plan::places_of(const py::list& inputs, bool are_stacked) const {
   if (under_way) throw std::runtime_error("capture: a replay cannot be part of another captured step");
   if (is_replaying_)
     throw std::runtime_error("capture: another thread is replaying this step; capture it once for each thread");
   if (inputs.size() != inputs_.size())
     throw std::invalid_argument("replay(): the plan takes " + std::to_string(inputs_.size()) + " inputs, got " +
                                 std::to_string(inputs.size()));
-  std::vector<ReplayInput> placed;
-  for (size_t i = 0; i < inputs_.size(); ++i)
-    placed.push_back(
-        {extent_of(array_from_python(inputs[i])).begin, inputs_[i].end - inputs_[i].begin, inputs_[i].is_written});
-  replayer_.place(stream, placed);
-  for (const Moved& moved : moved_) *moved.where = (const void*)(placed[moved.input].begin + moved.offset);
+  std::vector<ReplayInput> places;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    Array array = array_from_python(inputs[i]);
+    ptrdiff_t stride = 0;
+    if (are_stacked) {
+      stride = array.strides_bytes[0];
+      ++array.shape, ++array.strides_bytes, --array.dims;
+    }
+    places.push_back({extent_of(array).begin, inputs_[i].end - inputs_[i].begin, stride, inputs_[i].is_written});
+  }
+  return places;
+}
+
+void Plan::bind(const std::vector<uintptr_t>& begins) {
+  for (const Moved& moved : moved_) *moved.where = (const void*)(begins[moved.input] + moved.offset);
 }
 
 // Without the interpreter lock, and so that no other thread binds or writes the same memory meanwhile.
@@ -186,10 +195,23 @@ void Plan::run_alone(const Body& body) {
   body();
 }
 
-void Plan::replay(const py::list& inputs) {
+void Plan::run(const std::vector<ReplayInput>& inputs, int64_t steps) {
   Stream stream = current_stream();
-  bind(inputs, stream);
-  run_alone([&] { replayer_.run(stream, calls_); });
+  run_alone([&] {
+    replayer_.run(stream, calls_, inputs, steps, [this](const std::vector<uintptr_t>& begins) { bind(begins); });
+  });
+}
+
+void Plan::replay(const py::list& inputs) { run(places_of(inputs, false), 1); }
+
+void Plan::replay_each(const py::list& inputs, int64_t steps) {
+  for (py::handle input : inputs) {
+    Array array = array_from_python(input);
+    if (array.dims == 0 || array.shape[0] != steps)
+      throw std::invalid_argument("replay_each(): the first axis of each input must have " + std::to_string(steps) +
+                                  " elements, got shape " + array.shape_text());
+  }
+  run(places_of(inputs, true), steps);
 }
 
 // What must be equal for a recorded step to take other inputs: shapes, strides, number types, and where they overlap.
@@ -215,7 +237,9 @@ static py::bytes signature(const py::list& arrays) {
 // [(kernel, ((shape, itemsize) of each array), seconds)]: the mean of some replays, each call timed by itself.
 py::list Plan::profile(const py::list& inputs, int repeats) {
   Stream stream = current_stream();
-  bind(inputs, stream);
+  std::vector<uintptr_t> begins;
+  for (const ReplayInput& input : places_of(inputs, false)) begins.push_back(input.begin);
+  bind(begins);
   for (const auto& call : calls_) call->seconds = 0;
   run_alone([&] {
     Stopwatch stopwatch;
@@ -248,6 +272,9 @@ void bind_plan(py::module_& m) {
       .def("end", &Plan::end, "Ends tracing or recording.")
       .def("replay", &Plan::replay, "Runs the recorded calls with other inputs of the same shapes and layouts.",
            "inputs"_a)
+      .def("replay_each", &Plan::replay_each,
+           "Runs the recorded calls as many times, each with the next element along the first axis of the inputs.",
+           "inputs"_a, "steps"_a)
       .def("profile", &Plan::profile,
            "Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.", "inputs"_a,
            "repeats"_a)

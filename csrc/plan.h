@@ -41,6 +41,8 @@ class Plan {
   void end();
 
   void replay(const pybind11::list& inputs);
+  // The step as many times, one after the other; the first axis of every input counts the steps.
+  void replay_each(const pybind11::list& inputs, int64_t steps);
   pybind11::list profile(const pybind11::list& inputs, int repeats);
   size_t size() const { return calls_.size(); }
   // How many of the calls a replay runs one after the other, at least.
@@ -73,7 +75,9 @@ class Plan {
   bool determines(const Array& array);
   void take_in_new_memory();
   void hold(const Array& array);
-  void bind(const pybind11::list& inputs, Stream stream);
+  std::vector<ReplayInput> places_of(const pybind11::list& inputs, bool are_stacked) const;
+  void bind(const std::vector<uintptr_t>& begins);
+  void run(const std::vector<ReplayInput>& inputs, int64_t steps);
   template <typename Body>
   void run_alone(const Body& body);
 

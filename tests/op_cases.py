@@ -819,6 +819,7 @@ CASES = [*ELEMENTWISE, *VIEW, *ACTIVATION, *MATMUL, *REDUCTION, *SOFTMAX, *LOSS,
 
 # Ops that a row cannot say, with the test that covers each.
 OPS_TESTED_ELSEWHERE: dict[str, str] = {
+    "append_result_": "test_tensor.py::test_results_are_appended_to_a_log",
     "allclose": "test_tensor.py::test_equal_and_allclose",
     "arange": "test_tensor.py::test_arange_and_linspace",
     "as_tensor": "test_tensor.py::test_memory_is_shared_where_it_can_be",
@@ -859,6 +860,7 @@ OPS_TESTED_ELSEWHERE: dict[str, str] = {
 
 # Kernels that no row reaches, forward or backward, with the test that covers each.
 KERNELS_TESTED_ELSEWHERE: dict[str, str] = {
+    "append_result": "test_tensor.py::test_results_are_appended_to_a_log",
     "count_up": "test_tensor.py::test_count_up_adds_one_in_place",
     "adadelta_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",
     "adagrad_step": "test_optimizers.py::test_trajectory_follows_the_published_rule",

@@ -1,5 +1,6 @@
 """capture(step): replay equals eager bit by bit, follows what changes between steps, and refuses what it cannot see."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -347,3 +348,139 @@ def test_a_copy_onto_itself_reads_before_it_writes() -> None:
     expected = x.numpy().T.copy()
     x.copy_(x.T)
     np.testing.assert_array_equal(x.numpy(), expected)
+
+
+# ---- several steps in one call
+
+
+def train_in_groups(kind: str, groups: list[int]) -> tuple[list[float], dict[str, np.ndarray], list[int]]:
+    """Losses, final state and how often Python ran the step, trained by so many steps in each call of ``each``."""
+    model, optimizer, _ = build(kind)
+    calls: list[int] = []
+
+    @minidl.capture
+    def step(x: Tensor, labels: Tensor, loss_of_step: Tensor) -> None:
+        calls.append(1)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        loss_of_step.copy_(loss.detach().reshape(1))
+
+    random, steps = np.random.default_rng(0), sum(groups)
+    x = minidl.tensor(random.standard_normal((steps, 32, 20)).astype(np.float32))
+    labels, losses = minidl.tensor(random.integers(0, 5, (steps, 32))), minidl.zeros(steps, 1)
+    for end, count in zip(itertools.accumulate(groups), groups, strict=True):
+        rows = slice(end - count, end)
+        step.each(x[rows], labels[rows], losses[rows])
+    return (
+        losses.reshape(-1).tolist(),
+        {name: value.numpy().copy() for name, value in model.state_dict().items()},
+        calls,
+    )
+
+
+@pytest.mark.parametrize("kind", ["adam", "batch norm, dropout, sgd"])
+def test_several_steps_in_one_call_are_those_steps_bit_by_bit(kind: str) -> None:
+    losses, state, _ = train_in_groups(kind, [1] * 61)
+    for groups in ([61], [1, 1, 1, 16, 32, 10], [3, 17, 41]):
+        again, state_again, calls = train_in_groups(kind, groups)
+        assert again == losses
+        assert len(calls) == 2
+        for name, value in state.items():
+            np.testing.assert_array_equal(state_again[name], value, err_msg=name)
+
+
+def test_each_takes_what_a_step_takes_with_an_axis_before() -> None:
+    step = minidl.capture(lambda batch, factor: (batch["x"] * batch["y"][0] * factor).sum())
+    x, y = minidl.arange(10.0).reshape(5, 2), minidl.full((5, 2), 3.0)
+    for _ in range(2):
+        assert step.each({"x": x, "y": [y]}, 2).item() == (8 + 9) * 3 * 2
+    assert step.each({"x": x[::2], "y": (y[1:4],)}, 1).item() == (8 + 9) * 3
+    with pytest.raises(ValueError, match=r"one length, of at least 1; got \[4, 5\]"):
+        step.each({"x": x, "y": [y[1:]]}, 2)
+    with pytest.raises(ValueError, match=r"got \[\]"):
+        step.each(2)
+    with pytest.raises(ValueError, match=r"got \[0\]"):
+        step.each(x[:0], 2)
+
+
+def test_what_each_calls_follows_what_changes_between_the_calls() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.5))
+    step, calls = counted_step(model)
+    x = minidl.tensor([[[1.0, -2.0, 3.0]]] * 6)
+    for change in (lambda: None, lambda: setattr(model[1], "negative_slope", 3.0), lambda: model.eval()):
+        change()
+        for _ in range(2):
+            assert step.each(x).item() == model(x[0]).sum().item()
+    assert len(calls) == 6
+
+
+def test_each_accumulates_gradients_as_single_calls_do() -> None:
+    weight = minidl.ones(3, requires_grad=True)
+
+    @minidl.capture
+    def step(x: Tensor) -> None:
+        (weight * x).sum().backward()
+
+    for count in range(1, 5):
+        step.each(minidl.full((5, 3), 2.0))
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [10.0 * count] * 3
+        weight.grad.fill_(10.0 * count)  # in place: where the next call finds it
+    weight.grad = None
+    step.each(minidl.full((5, 3), 2.0))
+    assert weight.grad.tolist() == [10.0] * 3
+
+
+def test_each_stops_at_an_error_with_the_steps_before_it_done() -> None:
+    total = minidl.zeros(1)
+
+    @minidl.capture
+    def step(x: Tensor) -> None:
+        require_finite(x, "x")
+        total.add_(x)
+
+    step.each(minidl.ones(4, 1))
+    with pytest.raises(FloatingPointError, match="x became nan"):
+        step.each(minidl.tensor([[1.0], [2.0], [minidl.nan], [4.0]]))
+    assert total.item() == 7
+    step.each(minidl.ones(4, 1))
+    assert total.item() == 11
+
+
+def test_each_of_a_step_that_cannot_be_recorded_just_runs() -> None:
+    step = minidl.capture(lambda x: minidl.exp(minidl.Tensor(x.numpy() + 1)), strict=False)
+    assert step.each(minidl.zeros(5, 3)).tolist() == minidl.exp(minidl.ones(3)).tolist()
+    assert "exp_forward" in step.failure
+    assert not step.is_recorded(minidl.zeros(3))
+
+
+def test_a_step_is_recorded_after_two_calls() -> None:
+    step, _ = counted_step(nn.Linear(3, 2))
+    x = minidl.ones(4, 3)
+    answers = []
+    for _ in range(3):
+        answers.append(step.is_recorded(x))
+        step(x)
+    assert answers == [False, False, True]
+    assert not step.is_recorded(minidl.ones(5, 3))
+
+
+def test_a_rate_is_read_anew_in_every_replay() -> None:
+    weight = nn.Parameter(minidl.zeros(1))
+    optimizer = optim.SGD([weight], lr=1.0)
+
+    @minidl.capture
+    def step(x: Tensor) -> None:
+        optimizer.zero_grad()
+        (weight * x).sum().backward()
+        optimizer.step()
+
+    wanted = 0.0
+    for rate in (1.0, 2.0, 4.0, 8.0):
+        optimizer.param_groups[0]["lr"] = 0.5
+        optimizer.param_groups[0]["lr"] = rate
+        step.each(minidl.ones(3, 1))
+        wanted -= 3 * rate
+        assert weight.item() == wanted

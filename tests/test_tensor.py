@@ -356,6 +356,20 @@ def test_operands_on_no_array_raise_and_name_the_operation() -> None:
         minidl.ones(2) @ None
 
 
+def test_results_are_appended_to_a_log() -> None:
+    log = minidl.zeros(1 + 2 * 2, dtype=minidl.float64)
+    view = log.detach()
+    assert minidl.ops.append_result_(log, minidl.tensor([1.5]), minidl.tensor(7)) is log
+    assert view.tolist() == [1, 1.5, 7, 0, 0]
+    minidl.ops.append_result_(log, minidl.tensor(0.1, dtype=minidl.float64))
+    minidl.ops.append_result_(log, minidl.tensor(2.5), minidl.tensor(3))
+    assert view.tolist() == [3, 2.5, 3, 0.1, -1]
+    with pytest.raises(ValueError, match=r"loss must have 1 element, got shape \(2,\)"):
+        minidl.ops.append_result_(log, minidl.ones(2))
+    with pytest.raises(ValueError, match=r"log must have 1 \+ 2 \* rows elements"):
+        minidl.ops.append_result_(minidl.zeros(4, dtype=minidl.float64), minidl.tensor(0.5))
+
+
 def test_count_up_adds_one_in_place() -> None:
     counter = minidl.tensor(41)
     view = counter.detach()

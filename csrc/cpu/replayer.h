@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "call.h"
@@ -10,17 +11,24 @@
 namespace minidl {
 
 struct ReplayInput {
-  uintptr_t begin;
-  size_t bytes;
+  uintptr_t begin;   // of the first step's
+  size_t bytes;      // of one step's
+  ptrdiff_t stride;  // bytes from one step's to the next one's
   bool is_written;
 };
 
+// Tells the calls where to find their inputs.
+using Bind = std::function<void(const std::vector<uintptr_t>&)>;
+
 class Replayer {
  public:
-  // Says where the calls shall find their inputs.
-  void place(Stream, std::vector<ReplayInput>&) {}
-  void run(Stream stream, const Calls& calls) {
-    for (const auto& call : calls) call->run(stream);
+  void run(Stream stream, const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t steps, const Bind& bind) {
+    std::vector<uintptr_t> begins(inputs.size());
+    for (int64_t step = 0; step < steps; ++step) {
+      for (size_t i = 0; i < inputs.size(); ++i) begins[i] = inputs[i].begin + step * inputs[i].stride;
+      bind(begins);
+      for (const auto& call : calls) call->run(stream);
+    }
   }
   size_t longest_chain(const Calls& calls) const { return calls.size(); }
 };

@@ -21,7 +21,14 @@ bool must_follow(const Call& later, const Call& earlier) {
 
 }  // namespace
 
-std::vector<LanePlace> arrange_in_lanes(const Calls& calls) {
+std::vector<const Call*> in_order(const Calls& calls, int64_t steps) {
+  std::vector<const Call*> order;
+  for (int64_t step = 0; step < steps; ++step)
+    for (const auto& call : calls) order.push_back(call.get());
+  return order;
+}
+
+std::vector<LanePlace> arrange_in_lanes(const std::vector<const Call*>& calls) {
   std::vector<LanePlace> places;
   std::vector<size_t> end;  // of each call, if every call took one unit of time
   std::vector<size_t> members[lane_count];

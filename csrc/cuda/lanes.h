@@ -2,6 +2,7 @@
 // the layer before it, which does not wait for it.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "call.h"
@@ -16,8 +17,11 @@ struct LanePlace {
   std::vector<size_t> after;  // the earlier calls that it waits for: of each lane the last one that it needs
 };
 
+// The calls of so many steps, one after the other.
+std::vector<const Call*> in_order(const Calls& calls, int64_t steps);
+
 // Every call as early as it can be, counted in calls; where both lanes have it at the same time, the first.
-std::vector<LanePlace> arrange_in_lanes(const Calls& calls);
+std::vector<LanePlace> arrange_in_lanes(const std::vector<const Call*>& calls);
 
 // The last call of each lane that has one.
 std::vector<size_t> last_of_lanes(const std::vector<LanePlace>& places);

@@ -14,6 +14,7 @@
 #include "memory_pool.h"
 #include "plan.h"
 #include "python_array.h"
+#include "write.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -85,9 +86,7 @@ void write(Array array, const std::vector<double>& values) {
   require_size(array, (int64_t)values.size());
   double* to = array.pointer<double>(true);
   Stream stream = current_stream();
-  invoke("write", [&] {
-    for (size_t i = 0; i < values.size(); ++i) ::cuda::kernels_f64.fill(stream, to + i, 1, values[i]);
-  });
+  invoke("write", [&] { write_values(stream, values.data(), to, (int64_t)values.size()); });
 }
 
 // Waits until all that was queued has run; an error of a kernel shows here at the latest.

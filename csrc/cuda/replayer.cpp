@@ -1,44 +1,18 @@
 // Recording a plan's calls as a CUDA graph, and launching it.
 #include "replayer.h"
 
+#include <algorithm>
+
 #include "check.h"
 
 namespace minidl {
 
 Replayer::~Replayer() {
   if (graph_) cudaGraphExecDestroy(graph_);
+  if (long_graph_) cudaGraphExecDestroy(long_graph_);
   for (const Place& place : places_)
     if (place.own) cudaFree(place.own);
-}
-
-void Replayer::place(Stream stream, std::vector<ReplayInput>& inputs) {
-  bool has_moved = false;
-  places_.resize(inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    ReplayInput& input = inputs[i];
-    Place& place = places_[i];
-    if (place.address != input.begin) {
-      bool is_first = place.address == 0;
-      if (is_first || input.is_written) {
-        place.address = input.begin;
-        has_moved = true;
-      } else {
-        if (!place.own) {
-          check(cudaMalloc(&place.own, input.bytes + 1), "cudaMalloc of a captured step's input");
-          place.address = (uintptr_t)place.own;
-          has_moved = true;
-        }
-        check(
-            cudaMemcpyAsync(place.own, (const void*)input.begin, input.bytes, cudaMemcpyDeviceToDevice, stream.handle),
-            "cudaMemcpyAsync of a captured step's input");
-      }
-    }
-    input.begin = place.address;
-  }
-  if (has_moved && graph_) {
-    check(cudaGraphExecDestroy(graph_), "cudaGraphExecDestroy");
-    graph_ = nullptr;
-  }
+  for (char* stack : stacks_) cudaFree(stack);
 }
 
 namespace {
@@ -61,8 +35,10 @@ void follow(cudaStream_t stream, Nodes nodes) {
         "cudaStreamUpdateCaptureDependencies");
 }
 
-// Calls into a stream that records, each behind those that it has to wait for.
-void issue(const Calls& calls, const std::vector<LanePlace>& places, const Stream (&lanes)[lane_count]) {
+// Calls into a stream that records, each behind those that it has to wait for; before(i) comes before call i.
+template <typename Before>
+void issue(const std::vector<const Call*>& calls, const std::vector<LanePlace>& places,
+           const Stream (&lanes)[lane_count], const Before& before) {
   cudaStream_t stream = lanes[0].handle;
   std::vector<Nodes> tails;
   auto tails_of = [&](const std::vector<size_t>& waited_for) {
@@ -71,6 +47,7 @@ void issue(const Calls& calls, const std::vector<LanePlace>& places, const Strea
     return nodes;
   };
   for (size_t i = 0; i < calls.size(); ++i) {
+    before(i);
     follow(stream, tails_of(places[i].after));
     calls[i]->run(lanes[places[i].lane]);
     tails.push_back(tail_of(stream));
@@ -112,9 +89,30 @@ void start_kernels_early(cudaGraph_t graph) {
   }
 }
 
+// Where the input of each step begins in memory of several; kernels find it as well aligned as any array.
+size_t pitch_of(const ReplayInput& input) { return (input.bytes + 255) / 256 * 256; }
+
+void copy(Stream stream, void* to, uintptr_t from, size_t bytes) {
+  check(cudaMemcpyAsync(to, (const void*)from, bytes, cudaMemcpyDeviceToDevice, stream.handle),
+        "cudaMemcpyAsync of a captured step's input");
+}
+
+void copy_steps(Stream stream, char* to, const ReplayInput& input, int64_t first) {
+  uintptr_t from = input.begin + first * input.stride;
+  if (input.stride >= (ptrdiff_t)input.bytes) {
+    check(cudaMemcpy2DAsync(to, pitch_of(input), (const void*)from, input.stride, input.bytes, steps_per_graph,
+                            cudaMemcpyDeviceToDevice, stream.handle),
+          "cudaMemcpy2DAsync of a captured step's inputs");
+    return;
+  }
+  for (int64_t step = 0; step < steps_per_graph; ++step)
+    copy(stream, to + step * pitch_of(input), from + step * input.stride, input.bytes);
+}
+
 }  // namespace
 
-void Replayer::record(const Calls& calls) {
+template <typename Begins>
+cudaGraphExec_t Replayer::record(const Calls& calls, int64_t steps, const Bind& bind, const Begins& begins) {
   struct Recording {
     cudaStream_t stream = nullptr;
     cudaGraph_t graph = nullptr;
@@ -124,24 +122,103 @@ void Replayer::record(const Calls& calls) {
     }
   } recording;
   check(cudaStreamCreateWithFlags(&recording.stream, cudaStreamNonBlocking), "cudaStreamCreate");
-  const auto places = arrange_in_lanes(calls);
+  const auto order = in_order(calls, steps);
+  const auto places = arrange_in_lanes(order);
   Stream lanes[lane_count];
   for (int lane = 0; lane < lane_count; ++lane) lanes[lane] = scratch_[lane].stream(recording.stream);
   check(cudaStreamBeginCapture(recording.stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   try {
-    issue(calls, places, lanes);
+    issue(order, places, lanes, [&](size_t i) {
+      if (i % calls.size() == 0) bind(begins((int64_t)(i / calls.size())));
+    });
   } catch (...) {
     cudaStreamEndCapture(recording.stream, &recording.graph);
     throw;
   }
   check(cudaStreamEndCapture(recording.stream, &recording.graph), "cudaStreamEndCapture");
   if (has_early_starts()) start_kernels_early(recording.graph);
-  check(cudaGraphInstantiate(&graph_, recording.graph, 0), "cudaGraphInstantiate");
+  cudaGraphExec_t graph = nullptr;
+  check(cudaGraphInstantiate(&graph, recording.graph, 0), "cudaGraphInstantiate");
+  return graph;
 }
 
-void Replayer::run(Stream stream, const Calls& calls) {
-  if (!graph_) record(calls);
+void Replayer::run_one(Stream stream, const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t step,
+                       const Bind& bind) {
+  bool has_moved = false;
+  places_.resize(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const ReplayInput& input = inputs[i];
+    uintptr_t begin = input.begin + step * input.stride;
+    Place& place = places_[i];
+    if (place.address == begin) continue;
+    bool is_first = place.address == 0;
+    if (is_first || input.is_written) {
+      place.address = begin;
+      has_moved = true;
+      continue;
+    }
+    if (!place.own) {
+      check(cudaMalloc(&place.own, input.bytes + 1), "cudaMalloc of a captured step's input");
+      place.address = (uintptr_t)place.own;
+      has_moved = true;
+    }
+    copy(stream, place.own, begin, input.bytes);
+  }
+  if (has_moved && graph_) {
+    check(cudaGraphExecDestroy(graph_), "cudaGraphExecDestroy");
+    graph_ = nullptr;
+  }
+  if (!graph_)
+    graph_ = record(calls, 1, bind, [&](int64_t) {
+      std::vector<uintptr_t> begins;
+      for (const Place& place : places_) begins.push_back(place.address);
+      return begins;
+    });
   check(cudaGraphLaunch(graph_, stream.handle), "cudaGraphLaunch");
+}
+
+void Replayer::run_several(Stream stream, const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t first,
+                           const Bind& bind) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (stacks_.size() == i) {
+      void* stack = nullptr;
+      check(cudaMalloc(&stack, pitch_of(inputs[i]) * steps_per_graph + 1), "cudaMalloc of a captured step's inputs");
+      stacks_.push_back((char*)stack);
+    }
+    copy_steps(stream, stacks_[i], inputs[i], first);
+  }
+  if (!long_graph_)
+    long_graph_ = record(calls, steps_per_graph, bind, [&](int64_t step) {
+      std::vector<uintptr_t> begins;
+      for (size_t i = 0; i < inputs.size(); ++i) begins.push_back((uintptr_t)stacks_[i] + step * pitch_of(inputs[i]));
+      return begins;
+    });
+  check(cudaGraphLaunch(long_graph_, stream.handle), "cudaGraphLaunch");
+}
+
+namespace {
+
+// Whether a step may change what a later one takes: then all are not to be copied before the first one.
+bool changes_inputs(const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t steps) {
+  for (const ReplayInput& input : inputs) {
+    if (input.is_written) return true;
+    uintptr_t last = input.begin + (steps - 1) * input.stride;
+    Extent all{std::min(input.begin, last), std::max(input.begin, last) + input.bytes};
+    for (const auto& call : calls)
+      for (const Extent& written : call->writes)
+        if (written.overlaps(all)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Replayer::run(Stream stream, const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t steps,
+                   const Bind& bind) {
+  int64_t step = 0;
+  if (steps >= steps_per_graph && !changes_inputs(calls, inputs, steps))
+    for (; steps - step >= steps_per_graph; step += steps_per_graph) run_several(stream, calls, inputs, step, bind);
+  for (; step < steps; ++step) run_one(stream, calls, inputs, step, bind);
 }
 
 Stopwatch::Stopwatch() {

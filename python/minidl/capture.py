@@ -92,7 +92,20 @@ class Record:
     def _replay(self, step: Callable[..., Any], args: tuple[Any, ...], inputs: list[Any]) -> Any:
         if not self.leaves.are_as_before():
             return _without_history(step(*args))
+        changes.write_what_is_late()
         self.plan.replay(inputs)
+        self.leaves.restore()
+        return self.result
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the step can be replayed now, and once more after that."""
+        return self.is_complete and self.leaves.are_as_before() and self.leaves.are_left_as_before()
+
+    def replay_each(self, stacks: list[Any], steps: int) -> Any:
+        """Replays for every element along the first axis of the arrays."""
+        changes.write_what_is_late()
+        self.plan.replay_each(stacks, steps)
         self.leaves.restore()
         return self.result
 
@@ -125,6 +138,40 @@ class CapturedStep:
         calls: list[CallProfile] = record.plan.profile(inputs, repeats)
         record.leaves.restore()
         return calls
+
+    def is_recorded(self, *args: Any) -> bool:
+        """Whether a call with these arguments, and more of them after it, would run no Python."""
+        if anomaly.is_on:
+            return False
+        record, _ = self._record_of(args)
+        return record is not None and record.is_repeatable
+
+    def each(self, *args: Any) -> Any:
+        """Calls the step with each element along the first axis of its tensors, which must have one length: with
+        ``x[0]``, then with ``x[1]``. Returns what the last call did.
+
+        Once recorded, it runs without Python between the calls, on a GPU several of them as one graph; the numbers are
+        those of single calls, bit for bit.
+
+        >>> import minidl
+        >>> total = minidl.zeros(2)
+        >>> step = minidl.capture(lambda x: total.add_(x))
+        >>> step.each(minidl.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).tolist()
+        [9.0, 12.0]
+        """
+        stacks: list[Tensor] = []
+        _describe(args, stacks, [])
+        lengths = {len(stack) for stack in stacks}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"each: the tensors must have one length, of at least 1; got {sorted(lengths)}")
+        steps, result = lengths.pop(), None
+        for done in range(steps):
+            row = _element(args, done)
+            record = None if anomaly.is_on else self._record_of(row)[0]
+            if record is not None and record.is_repeatable:
+                return record.replay_each([stack.array[done:] for stack in stacks], steps - done)
+            result = self(*row)
+        return result
 
     def _record_of(self, args: tuple[Any, ...]) -> tuple[Record | None, list[Any]]:
         """The record of a signature, a new one where there is none, or None where there are too many; the arrays."""
@@ -232,6 +279,17 @@ def _describe(value: Any, tensors: list[Tensor], signature: list[Any]) -> None:
     else:
         hash(value)
         signature.append((type(value), value))
+
+
+def _element(value: Any, i: int) -> Any:
+    """An argument with ``x[i]`` in place of each tensor."""
+    if isinstance(value, Tensor):
+        return value[i]
+    if isinstance(value, dict):
+        return {key: _element(x, i) for key, x in value.items()}
+    if hasattr(value, "_fields"):
+        return type(value)(*(_element(x, i) for x in value))
+    return type(value)(_element(x, i) for x in value) if isinstance(value, list | tuple) else value
 
 
 def _tensors_in(result: Any) -> list[Tensor]:

@@ -23,6 +23,21 @@ def setting_changed() -> None:
     _version += 1
 
 
+_late_writes: dict[int, Callable[[], None]] = {}
+
+
+def write_later(owner: object, write: Callable[[], None]) -> None:
+    """Has ``write`` called before the next recorded step is replayed, once for each owner, however often it is asked
+    for: for what kernels read from memory and Python changes in several steps."""
+    _late_writes[id(owner)] = write
+
+
+def write_what_is_late() -> None:
+    """To be called before a replay."""
+    while _late_writes:
+        _late_writes.popitem()[1]()
+
+
 def modes() -> int:
     """Which modules are in training mode, as one number: switched to evaluation and back, it is what it was."""
     return _modes
@@ -60,6 +75,11 @@ class Leaves:
     def are_as_before(self) -> bool:
         """Whether the gradients are those that the recorded step began with."""
         return all(leaf.grad is grad for leaf, grad in self._before.values())
+
+    def are_left_as_before(self) -> bool:
+        """Whether the recorded step can follow itself: whether it left the gradients that it began with."""
+        after = {id(leaf): grad for leaf, grad in self._after}
+        return all(after[id(leaf)] is grad for leaf, grad in self._before.values())
 
     def restore(self) -> None:
         """Gives the leaves the gradients that the recorded step left, whose memory a replay has filled."""

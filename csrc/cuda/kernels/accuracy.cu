@@ -1,4 +1,4 @@
-// How many rows of logits are classified right.
+// How many rows of logits are classified right, and a log of such counts and losses.
 #include "kernels.h"
 #include "rows.cuh"
 
@@ -68,7 +68,23 @@ void count_correct(Stream stream, const T* logits, const int64_t* labels, int64_
   });
 }
 
+// r = log[0] mod rows; log[1 + 2 r] = loss[0], log[2 + 2 r] = correct[0], -1 where that is null; log[0] += 1
+template <typename T>
+__global__ void append_result_kernel(const T* loss, const int64_t* correct, double* log, int64_t rows) {
+  follow_earlier_kernels();
+  double* const row = log + 1 + (int64_t)log[0] % rows * 2;
+  row[0] = loss[0];
+  row[1] = correct ? (double)correct[0] : -1;
+  log[0] += 1;
+}
+
+template <typename T>
+void append_result(Stream stream, const T* loss, const int64_t* correct, double* log, int64_t rows) {
+  launch(stream, 1, 1, append_result_kernel<T>, loss, correct, log, rows);
+}
+
 }  // namespace
 EXPORT(count_correct)
+EXPORT(append_result)
 
 }  // namespace MINIDL_TARGET

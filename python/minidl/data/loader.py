@@ -133,14 +133,19 @@ class DataLoader:
         """The samples of each batch of one pass, as int64 tensors; the random order is drawn at the call."""
         if self.batch_sampler is None:
             raise ValueError("DataLoader: index_batches() needs batches, got batch_size=None")
-        if type(self.batch_sampler) is BatchSampler and hasattr(self.sampler, "order"):
-            return _slices(self.sampler.order(), self.batch_sampler.batch_size, len(self))
+        order = self.order()
+        if order is not None:
+            size = self.batch_sampler.batch_size  # type: ignore[attr-defined]
+            return (order[i * size : (i + 1) * size] for i in range(len(self)))
         where = device_of(self.dataset)
         return (ops.tensor(list(index), dtype=int64, device=where) for index in self.batch_sampler)
 
+    def order(self) -> Tensor | None:
+        """The samples of one pass, an int64 tensor of which the batches are slices, a new one at every call; None where
+        a sampler decides otherwise."""
+        if type(self.batch_sampler) is BatchSampler and hasattr(self.batch_sampler.sampler, "order"):
+            return self.batch_sampler.sampler.order()  # type: ignore[no-any-return]
+        return None
+
     def _collated(self, index: Sequence[Any]) -> Any:
         return (self.collate_fn or default_collate)([self.dataset[i] for i in index])
-
-
-def _slices(order: Any, batch_size: int, count: int) -> Iterator[Any]:
-    return (order[i * batch_size : (i + 1) * batch_size] for i in range(count))

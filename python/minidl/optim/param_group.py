@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backends import Backend
-from minidl.changes import setting_changed
+from minidl.changes import setting_changed, write_later
 
 _float64 = np.dtype(np.float64)
 
@@ -39,32 +39,41 @@ def _is_seen_by_replay(option: str, before: Any, value: Any) -> bool:
 
 class ParamGroup(dict[str, Any]):
     """A dictionary of options. ``schedule(backend)`` is the array {lr, momentum or beta1, weight_decay} that the
-    kernels read; assigning to the dictionary writes it, so that a captured step sees a new rate when it is replayed."""
+    kernels read; what is assigned to the dictionary is written there before a step reads it, replayed ones included."""
 
     _scheduled = ("lr", "momentum", "betas", "weight_decay")
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self._schedules: dict[str, tuple[Backend, Any]] = {}  # by the name of the back end
+        self._are_written = True
+
+    def scheduled_values(self) -> tuple[float, float, float]:
+        """What ``schedule`` holds."""
+        momentum = self["betas"][0] if "betas" in self else self.get("momentum", 0.0)
+        return float(self["lr"]), float(momentum), float(self.get("weight_decay", 0.0))
 
     def schedule(self, backend: Backend) -> Any:
-        """float64[3] on the back end, always up to date."""
+        """float64[3] on the back end, up to date."""
         if backend.name not in self._schedules:
             self._schedules[backend.name] = backend, backend.empty((3,), _float64)
-            self._write_schedules()
+            self._are_written = False
+        self._write_schedules()
         return self._schedules[backend.name][1]
 
     def _write_schedules(self) -> None:
-        momentum = self["betas"][0] if "betas" in self else self.get("momentum", 0.0)
-        values = float(self["lr"]), float(momentum), float(self.get("weight_decay", 0.0))
+        if self._are_written:
+            return
         for backend, array in self._schedules.values():
-            backend.write(array, values)
+            backend.write(array, self.scheduled_values())
+        self._are_written = True
 
     def __setitem__(self, option: str, value: Any) -> None:
         before = self.get(option)
         super().__setitem__(option, value)
-        if option in self._scheduled:
-            self._write_schedules()
+        if option in self._scheduled and self._schedules:
+            self._are_written = False
+            write_later(self, self._write_schedules)
         if option not in ("lr", "momentum", "weight_decay") and not _is_seen_by_replay(option, before, value):
             setting_changed()
 

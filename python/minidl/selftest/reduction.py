@@ -240,6 +240,17 @@ def _count_correct(inputs: Inputs) -> Iterator[Call]:
         yield Call((logits, labels, out), (Expected(out, (logits.argmax(1) == labels).sum(), 0),))
 
 
+def _append_result(inputs: Inputs) -> Iterator[Call]:
+    for rows, before in inputs.shapes(((3, 7), (1, 0))):
+        loss, correct = inputs.uniform(0, 3, 1), np.array([before + 40])
+        for counted in (correct, None):
+            log = np.arange(1.0 + 2 * rows)
+            log[0] = before
+            wanted, place = log.copy(), 1 + 2 * (before % rows)
+            wanted[[0, place, place + 1]] = before + 1, loss[0], -1 if counted is None else counted[0]
+            yield Call((loss, counted, log), (Expected(log, wanted, 0),))
+
+
 def _loss_forward(function: Callable[..., Array], *scalars: float, is_probability: bool = False) -> Maker:
     def make(inputs: Inputs) -> Iterator[Call]:
         for size in inputs.shapes((1003, 5)):
@@ -417,6 +428,7 @@ CHECKS: Checks = {
     "logsumexp_backward": [_logsumexp_backward],
     "cross_entropy_forward": [_cross_entropy],
     "count_correct": [_count_correct],
+    "append_result": [_append_result],
     "bce_forward": [
         _loss_forward(lambda p, t: -(t * np.log(p) + (1 - t) * np.log1p(-p)), is_probability=True),
     ],

@@ -22,6 +22,23 @@ class BatchSource:
             return iter(self.data)
         return ((index,) for index in self._loader.index_batches())
 
+    def stacks(self, first: int, most: int) -> Iterator[Any] | None:
+        """One pass from a batch on, up to so many batches of one size at a time: tuples like those that `load` takes,
+        with an axis that counts the batches before the others. None where batches do not lie one behind the other."""
+        order = None if self._loader is None else self._loader.order()
+        if self._loader is None or order is None:
+            return None
+        return _stacks(order, self._loader.batch_sampler.batch_size, len(self._loader), first, most)  # type: ignore[union-attr]
+
     def load(self, batch: Any) -> Any:
         """The batch (x, target)."""
         return batch if self._loader is None else self._loader.dataset.get_batch(*batch)  # type: ignore[attr-defined]
+
+
+def _stacks(order: Any, size: int, count: int, first: int, most: int) -> Iterator[Any]:
+    whole = min(count, len(order) // size)
+    for begin in range(first, whole, most):
+        end = min(begin + most, whole)
+        yield (order[begin * size : end * size].reshape(end - begin, size),)
+    if max(first, whole) < count:
+        yield (order[whole * size :].reshape(1, -1),)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from minidl import ops
 from minidl.autograd import no_grad
+from minidl.ops.gradient_clipping import squared_norm
 from minidl.tensor import Tensor
 
 
@@ -20,6 +22,11 @@ def is_finite(tensor: Any) -> bool:
 
 def first_bad_weight(model: Any) -> str | None:
     """The first parameter that holds nan or inf, in words."""
+    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+    # On a GPU one sum of squares and one number to wait for; only float64 has finite numbers whose squares are not.
+    are_there = parameters and all(parameter.is_cuda for parameter in parameters)
+    if are_there and math.isfinite(squared_norm(parameters).item()):
+        return None
     for name, parameter in model.named_parameters():
         if not is_finite(parameter):
             return f"parameter {name!r}"

@@ -6,7 +6,8 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +19,17 @@ from minidl.training.batches import BatchSource
 from minidl.training.callbacks import Callback, ModelCheckpoint
 from minidl.training.checkpoint import CHECKPOINT_VERSION, load_checkpoint, load_model, names_of
 from minidl.training.diagnosis import NonFiniteLossError, first_bad_layer, first_bad_weight
-from minidl.training.evaluation import Evaluation, Loss, Metric, count_correct, measure
+from minidl.training.evaluation import Evaluation, Evaluator, Loss, Metric, count_correct
 from minidl.training.history import FIELDS, EpochFigures, History
 from minidl.training.interrupt import TrainingInterrupted, deferred_interrupt
 from minidl.training.penalties import Penalty
+from minidl.training.results import ResultLog, device_of_model
+from minidl.training.schedules import StepSchedule
 
 # Reading a loss waits for the device; on a GPU that is done for this many steps at once.
 GPU_STEPS_PER_READ = 50
+# What a GPU does without Python between the steps: as many as one of its graphs holds (csrc/cuda/replayer.h).
+GPU_STEPS_PER_GROUP = 16
 
 
 class Training:
@@ -75,12 +80,16 @@ class Training:
         self.epoch = 0
         self.should_stop = False
         self.steps_per_epoch = -(-len(train_data) // accumulate)
+        where = device_of_model(model)
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         self._steps_per_read = 1 if is_on_cpu else GPU_STEPS_PER_READ
-        # Of steps whose results are not read yet: (loss, hits or None, samples) of each batch.
-        self._pending: list[list[tuple[Any, Any, int]]] = []
+        self._pending: list[list[int]] = []  # samples in each batch of the steps whose results are not read yet
+        self._results = ResultLog(self._steps_per_read * accumulate + GPU_STEPS_PER_GROUP, where)
         self._source = BatchSource(train_data)
+        self._are_grouped = False
+        self._schedule = StepSchedule(scheduler if schedule_every == "step" else None, optimizer, where)
         self._captured_step = capture(self._compute_step, strict=False)
+        self._evaluator = None if val_data is None else Evaluator(model, val_data, loss, self.metrics)
         self._begin_epoch()
 
     @property
@@ -132,16 +141,16 @@ class Training:
         self._notify("on_epoch_begin")
         self.model.train()
         started = time.perf_counter()
-        for batches in self._remaining_steps():
-            self._train_step(batches)
+        for take_steps in self._remaining_steps():
+            take_steps()
             if self._interrupt.is_set:
                 self._seconds_before += time.perf_counter() - started
                 self._stop_for_interrupt()
         self._read_pending()
         self._require_finite_weights()
         measured = None
-        if self.val_data is not None:
-            measured = measure(self.model, self.val_data, self.loss, self.metrics)
+        if self._evaluator is not None:
+            measured = self._evaluator.measure()
         if self.scheduler is not None and self.schedule_every == "epoch":
             self._step_scheduler(self.epoch_loss if measured is None else measured.loss)
         self._finish_epoch(measured, self._seconds_before + time.perf_counter() - started)
@@ -163,76 +172,102 @@ class Training:
         self._begin_epoch()
         self._notify("on_epoch_end", figures)
 
-    def _remaining_steps(self) -> Iterator[tuple[Any, ...]]:
-        """The batches of each step, as _compute_step takes them, for the rest of this epoch; a resumed epoch draws its
-        order again and skips."""
+    def _remaining_steps(self) -> Iterator[Callable[[], None]]:
+        """What trains the rest of this epoch, a step or a group of steps at a time; a resumed epoch draws its order
+        again and skips."""
         now = self._random_state()
         if self._step == 0:
             self._random_at_begin = now
-            return self._steps(iter(self._source))
+            return self._steps_from(0)
         self._set_random_state(self._random_at_begin)
-        batches = iter(self._source)
-        for _ in itertools.islice(batches, self._step * self.accumulate):
-            pass
+        steps = self._steps_from(self._step)
         self._set_random_state(now)
-        return self._steps(batches)
+        return steps
 
-    def _steps(self, batches: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
-        while step := tuple(itertools.islice(batches, self.accumulate)):
-            yield step
+    def _steps_from(self, first: int) -> Iterator[Callable[[], None]]:
+        """The order of the epoch is drawn at the call."""
+        stacks = self._source.stacks(first, GPU_STEPS_PER_GROUP) if self._may_group() else None
+        self._are_grouped = stacks is not None
+        if stacks is not None:
+            return (partial(self._train_group, stack) for stack in stacks)
+        batches = iter(self._source)
+        for _ in itertools.islice(batches, first * self.accumulate):
+            pass
+        steps = iter(lambda: tuple(itertools.islice(batches, self.accumulate)), ())
+        return (partial(self._train_step, step) for step in steps)
+
+    def _may_group(self) -> bool:
+        """Whether nothing is to happen in Python between two steps, and there is time to gain."""
+        if self._steps_per_read == 1 or self.accumulate > 1 or not self._schedule.is_known_ahead:
+            return False
+        return not any(getattr(callback, "follows_every_step", True) for callback in self.callbacks)
 
     def _train_step(self, batches: tuple[Any, ...]) -> None:
         self._notify("on_batch_begin")
         try:
-            results = self._captured_step(*batches)
+            self._captured_step(batches, self._schedule.arrays() if self._are_grouped else [])
         except FloatingPointError as error:
             where = first_bad_layer(self.model, *(self._source.load(batch)[0] for batch in batches))
             raise NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where)) from None
-        if self._steps_per_read > 1:  # the next replay writes to the same memory
-            results = [(loss.clone(), None if hits is None else hits.clone()) for loss, hits in results]
-        self._pending.append([(*result, len(batch[-1])) for result, batch in zip(results, batches, strict=True)])
-        if len(self._pending) >= self._steps_per_read:
-            self._read_pending()
-        if self.scheduler is not None and self.schedule_every == "step":
-            self.scheduler.step()
-        self._step += 1
+        self._count_steps([[len(batch[-1]) for batch in batches]])
+        self._schedule.step()
         self._notify("on_batch_end")
 
-    def _compute_step(self, *batches: Any) -> list[tuple[Any, Any]]:
-        """The part of a step that is captured: (loss, number of hits or None) of each batch."""
+    def _train_group(self, stack: tuple[Any, ...]) -> None:
+        """Steps on each of the batches that the first axis counts."""
+        steps, samples = stack[0].shape
+        if not self._captured_step.is_recorded((_row(stack, 0),), self._schedule.arrays()):
+            for i in range(steps):
+                self._train_step((_row(stack, i),))
+                if self._interrupt.is_set:
+                    return
+            return
+        self._notify("on_batch_begin")
+        self._captured_step.each((stack,), self._schedule.stacked_arrays(steps))
+        self._count_steps([[samples]] * steps)
+        self._notify("on_batch_end")
+
+    def _count_steps(self, samples: list[list[int]]) -> None:
+        """After steps on batches of so many samples."""
+        self._step += len(samples)
+        self._pending += samples
+        if len(self._pending) >= self._steps_per_read:
+            self._read_pending()
+
+    def _compute_step(self, batches: tuple[Any, ...], schedules: list[Any]) -> None:
+        """The part of a step that is captured. The optimizer's kernels read the schedules."""
         self.optimizer.zero_grad()
         samples = sum(len(batch[-1]) for batch in batches)
-        results: list[tuple[Any, Any]] = []
-        for batch in batches:
+        for i, batch in enumerate(batches):
             x, target = self._source.load(batch)
             output = self.model(x)
             loss = self.loss(output, target)
             objective = loss if len(batches) == 1 else loss * (len(batch[-1]) / samples)
-            if self.penalty is not None and not results:  # once a step, not once a batch
+            if self.penalty is not None and i == 0:  # once a step, not once a batch
                 objective = objective + self.penalty(self.model)
             if self._steps_per_read == 1:  # before the weights are touched
                 require_finite(objective.detach(), "the loss")
             objective.backward()
-            results.append((loss, count_correct(output, target)))
+            self._results.append(loss, count_correct(output, target))
         self._notify("on_before_optimizer_step")
         self.optimizer.step()
-        return results
 
     def _read_pending(self) -> None:
         pending, self._pending = self._pending, []
-        for i, results in enumerate(pending):
-            values = [(loss.item(), count) for loss, _, count in results]
-            samples = sum(count for _, count in values)
-            total = sum(value * count for value, count in values)
-            mean = values[0][0] if len(values) == 1 else total / samples
+        results = iter(self._results.last(sum(map(len, pending))) if pending else ())
+        for i, counts in enumerate(pending):
+            read = list(itertools.islice(results, len(counts)))
+            samples = sum(counts)
+            total = sum(loss * count for (loss, _), count in zip(read, counts, strict=True))
+            mean = read[0][0] if len(read) == 1 else total / samples
             if not math.isfinite(mean):
                 step, where = self._step - (len(pending) - 1 - i), first_bad_weight(self.model)
                 raise NonFiniteLossError(self._describe_failure(f"the loss became {mean}", step, where))
             self.history.losses.append(mean)
             self._loss_sum += total
             self._samples += samples
-            for _, hits, _ in results:
-                self._correct = None if hits is None or self._correct is None else self._correct + int(hits.item())
+            for _, correct in read:
+                self._correct = None if correct is None or self._correct is None else self._correct + correct
 
     def _require_finite_weights(self) -> None:
         bad = first_bad_weight(self.model)
@@ -327,3 +362,7 @@ class Training:
     def _set_random_state(self, states: list[Any]) -> None:
         for generator, state in zip(self._generators(), states, strict=True):
             generator.set_state(state)
+
+
+def _row(stack: tuple[Any, ...], i: int) -> tuple[Any, ...]:
+    return tuple(part[i] for part in stack)

@@ -198,6 +198,16 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   });
 }
 
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows,
+                              cudaMemcpyKind, cudaStream_t stream) {
+  if (bytes > to_pitch || bytes > from_pitch) return answer(cudaErrorInvalidPitchValue);
+  return emulator::submit(stream, [=] {
+    for (size_t row = 0; row < rows; ++row)
+      std::memmove((char*)to + row * to_pitch, (const char*)from + row * from_pitch, bytes);
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
   return emulator::submit(stream, cudaGraphNodeTypeMemset, [=] {
     if (bytes > 0) std::memset(data, value, bytes);

@@ -19,6 +19,7 @@ class ProgressBar(Callback):
     """A bar for the epoch under way (loss, accuracy, samples per second, time left), a row for each finished one."""
 
     REFRESH_SECONDS = 0.1
+    follows_every_step = False
 
     def __init__(self, console: Any = None) -> None:
         self.console = console

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.training.callbacks.best_epoch import BestEpoch, Mode
 from minidl.training.callbacks.callback import Callback
-from minidl.training.evaluation import evaluate
+from minidl.training.evaluation import Evaluator
 from minidl.training.history import EpochFigures
 
 if TYPE_CHECKING:
@@ -89,10 +89,13 @@ class StopAtAccuracy(Callback):
         self.data = data
         self.accuracy = accuracy
 
+    def on_train_begin(self, training: Training) -> None:
+        self._evaluator = Evaluator(training.model, self.data, training.loss)
+
     def on_epoch_end(self, training: Training, figures: EpochFigures) -> None:
-        loss, reached = evaluate(training.model, self.data, training.loss)
-        if reached is None:
+        measured = self._evaluator.measure()
+        if measured.accuracy is None:
             raise ValueError("StopAtAccuracy: these targets are not class labels, so there is no accuracy")
-        self.measured = loss, reached
-        if reached >= self.accuracy:
+        self.measured = measured.loss, measured.accuracy
+        if measured.accuracy >= self.accuracy:
             training.should_stop = True
