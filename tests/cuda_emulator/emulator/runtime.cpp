@@ -201,7 +201,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows,
                               cudaMemcpyKind, cudaStream_t stream) {
   if (bytes > to_pitch || bytes > from_pitch) return answer(cudaErrorInvalidPitchValue);
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeMemcpy, [=] {
     for (size_t row = 0; row < rows; ++row)
       std::memmove((char*)to + row * to_pitch, (const char*)from + row * from_pitch, bytes);
     return cudaSuccess;
