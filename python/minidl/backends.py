@@ -134,6 +134,12 @@ def require(wanted: str | device) -> None:
         _require_cuda()
 
 
+def start_driver(wanted: str | device) -> None:
+    """Has the driver of a device get ready, which takes as long again, without importing CuPy."""
+    if _is_cuda(wanted):
+        cuda_module().synchronize()
+
+
 def _is_cuda(wanted: str | device) -> bool:
     where = wanted if isinstance(wanted, device) else device(wanted)
     if where.type == "cuda" and where.index:

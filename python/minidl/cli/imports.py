@@ -19,7 +19,13 @@ def import_beside(device: str) -> None:
 
     Whoever needs them before imports them as usual, and gets the errors.
     """
-    threading.Thread(target=_import, args=(device,), daemon=True).start()
+    for work in (_start_driver, _import):
+        threading.Thread(target=work, args=(device,), daemon=True).start()
+
+
+def _start_driver(device: str) -> None:
+    with contextlib.suppress(Exception):
+        backends.start_driver(device)
 
 
 def _import(device: str) -> None:
@@ -27,7 +33,7 @@ def _import(device: str) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with contextlib.suppress(Exception):
-            backends.load(device).synchronize()  # a GPU's driver takes its time to get ready, too
+            backends.load(device)
         with contextlib.suppress(Exception):
             if can_plot():
                 for module in ("matplotlib.backends.backend_agg", "matplotlib.figure"):
