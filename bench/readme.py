@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 # What else a record's rows are compared with, and what the tables call it.
 LIBRARIES = {"torch": "PyTorch", "jax": "JAX jit", "sklearn": "scikit-learn"}
 
@@ -116,6 +115,37 @@ def fits_table(record: dict[str, Any]) -> list[str]:
 TABLES = {"training": training_table, "accuracy": accuracy_table, "fits": fits_table, "kernels": kernel_table}
 
 
+def verified(rows: list[dict[str, Any]]) -> list[str]:
+    """What was checked, counted over the rows that checked it, and what failed there."""
+    checks = sum(row.get("checked", 0) for row in rows)
+    parts = [f"{checks} checks of kernels against NumPy in float64"] if checks else []
+    for row in rows:
+        if "failure" in row:
+            parts.append(f"{row['row']} FAILED")
+        elif "passed" in row:
+            parts.append(f"{row['row']}: {row['passed']} passed")
+        elif "summary" in row:
+            parts.append(f"{row['row']}: {row['summary']}")
+    return parts
+
+
+def gpu_section(folder: Path) -> str:
+    """What the newest record of a GPU says of correctness, and of the targets."""
+    record = newest("gpu", folder)
+    if record is None:
+        return "No kernel has run on a GPU yet."
+    machine = record["machine"]
+    lines = [
+        f"{machine['gpu']}, driver {machine['driver_version']}, CUDA {machine['toolkit']}, {machine['date']}, commit "
+        f"{machine['commit']}; PyTorch {machine['torch']}, CuPy {machine['cupy']}.",
+        "",
+        f"Correct: {'; '.join(verified(record['rows'])) or 'not checked'}.",
+    ]
+    lines += ["", "| work | target | measured | |", "| --- | --- | --- | --- |"]
+    lines += ["| " + " | ".join(verdict) + " |" for verdict in record["targets"]]
+    return "\n".join(lines)
+
+
 def speed_section(folder: Path) -> str:
     """What stands between the markers: a table for every kind of record that there is."""
     parts = []
@@ -126,13 +156,17 @@ def speed_section(folder: Path) -> str:
     return "\n\n".join(parts) or "No figures are recorded yet."
 
 
-def with_section(text: str, section: str) -> str:
-    """The README with another section between its markers. ValueError where they are missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md must hold {BEGIN} and, after it, {END}")
-    return f"{before}{BEGIN}\n\n{section}\n\n{END}{after}"
+SECTIONS = {"speed": speed_section, "gpu": gpu_section}
+
+
+def with_section(text: str, name: str, section: str) -> str:
+    """The README with another section between the markers of that name. ValueError where they are missing."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"README.md must hold {begin} and, after it, {end}")
+    return f"{before}{begin}\n\n{section}\n\n{end}{after}"
 
 
 def main() -> int:
@@ -141,8 +175,9 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "bench/results", help="folder of the records")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     options = parser.parse_args()
-    text = options.readme.read_text()
-    wanted = with_section(text, speed_section(options.results))
+    text = wanted = options.readme.read_text()
+    for name, section in SECTIONS.items():
+        wanted = with_section(wanted, name, section(options.results))
     if options.check:
         if text != wanted:
             print("README.md and bench/results differ: run python bench/readme.py", file=sys.stderr)

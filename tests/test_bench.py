@@ -577,11 +577,17 @@ def test_readme_is_written_from_the_newest_record(tmp_path):
         "of_floor": 0.5,
     }
     record = {"kind": "training", "machine": machine, "threads": 2, "rounds": 3, "rows": [row]}
+    gpu = {"gpu": "Quipu", "driver_version": "1", "toolkit": "13.0", "commit": "abc", "torch": "9.8", "cupy": "14"}
+    checks = [{"row": "self-test", "checked": 3}, {"row": "tests", "passed": 7}, {"row": "races", "failure": "one"}]
+    targets = [["a step", "<= 30 us", "20 us", "met"]]
+    on_gpu = {"kind": "gpu", "machine": {**machine, **gpu}, "rows": checks, "targets": targets}
+    (tmp_path / "gpu.json").write_text(json.dumps(on_gpu))
     (tmp_path / "new.json").write_text(json.dumps(record))
     old = {**record, "machine": {**machine, "date": "2025-01-01 00:00 UTC", "cpu": "Fingers"}}
     (tmp_path / "old.json").write_text(json.dumps(old))
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{script['BEGIN']}\nstale\n{script['END']}\nafter\n")
+    markers = [f"<!-- {name}: begin -->\nstale\n<!-- {name}: end -->" for name in script["SECTIONS"]]
+    readme.write_text("\n".join(["before", *markers, "after\n"]))
     arguments = ("--results", str(tmp_path), "--readme", str(readme))
     assert run_readme("--check", *arguments).returncode == 1
     assert run_readme(*arguments).returncode == 0
@@ -590,6 +596,9 @@ def test_readme_is_written_from_the_newest_record(tmp_path):
     assert "Abacus" in text
     assert "PyTorch 9.8" in text
     assert "Fingers" not in text
+    assert "Quipu" in text
+    assert "3 checks of kernels against NumPy in float64; tests: 7 passed; races FAILED." in text
+    assert "| a step | <= 30 us | 20 us | met |" in text
     assert text.startswith("before")
     assert text.endswith("after\n")
     assert run_readme("--check", *arguments).returncode == 0

@@ -127,6 +127,12 @@ def require_somewhere(instructions: dict[Kernel, set[str]], pattern: str, wanted
     assert set(wanted) - found == set()
 
 
+def test_every_kernel_waits_for_those_before_it(instructions: dict[Kernel, set[str]]) -> None:
+    """A graph starts kernels early (csrc/cuda/replayer.cpp); SASS calls griddepcontrol's two halves by these names."""
+    hasty = {str(kernel) for kernel, names in instructions.items() if not {"PREEXIT", "ACQBULK"} <= names}
+    assert hasty == set()
+
+
 def test_every_file_is_compiled_for_every_shipped_architecture(
     usages: dict[Kernel, Usage], cuobjdump: str, module: Path
 ) -> None:

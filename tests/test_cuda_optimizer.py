@@ -12,8 +12,9 @@ Array = np.ndarray
 pytestmark = pytest.mark.parametrize("backend", ["cuda:emulated", "cuda:gpu"], indirect=True)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 each_offset = pytest.mark.parametrize("offset", [0, 1], ids=["aligned", "unaligned"])
-# More segments than a launch takes; several blocks; nothing to step
-GROUPS = [[7, 0, 1] * 45, [5003, 0, 1031, 4], [0, 0]]
+# More segments than a launch takes; several blocks; nothing to step; first nothing to step
+GROUPS = [[7, 0, 1] * 45, [5003, 0, 1031, 4], [0, 0], [0, 5]]
+GROUP_NAMES = ["many", "long", "empty", "empty first"]
 # kernel: states that there may be, those kept, counters, scalars
 STEPS = {
     "sgd_step": (1, 1, 1, (0.3, True, False)),
@@ -43,7 +44,7 @@ def make(sizes: list[int], dtype: type, offset: int, seed: int) -> list[Array]:
 
 @each_dtype
 @each_offset
-@pytest.mark.parametrize("sizes", GROUPS, ids=["many", "long", "empty"])
+@pytest.mark.parametrize("sizes", GROUPS, ids=GROUP_NAMES)
 @pytest.mark.parametrize("name", STEPS)
 def test_steps_equal_the_cpus(name: str, sizes: list[int], offset: int, dtype: type, backend: Backend) -> None:
     all_states, kept, all_counters, scalars = STEPS[name]
@@ -67,7 +68,7 @@ def test_steps_equal_the_cpus(name: str, sizes: list[int], offset: int, dtype: t
 
 @each_dtype
 @each_offset
-@pytest.mark.parametrize("sizes", [*GROUPS, []], ids=["many", "long", "empty", "no segments"])
+@pytest.mark.parametrize("sizes", [*GROUPS, []], ids=[*GROUP_NAMES, "no segments"])
 def test_clipping_equals_the_cpus(sizes: list[int], offset: int, dtype: type, backend: Backend) -> None:
     grads = make(sizes, dtype, offset, 0)
     out = np.full(1, np.nan)

@@ -73,6 +73,7 @@ constexpr int weight_threads = 256;
 template <typename T>
 __global__ void __launch_bounds__(weight_threads)
     label_weight_kernel(CrossEntropy<T> of, double* sum, double* parts, unsigned* arrivals) {
+  follow_earlier_kernels();
   double weight = weight_of_rows<weight_threads>(of, blockIdx.x * (int64_t)weight_threads + threadIdx.x,
                                                  gridDim.x * (int64_t)weight_threads);
   if (grid_sum<weight_threads>(weight, parts, arrivals) && threadIdx.x == 0) sum[0] = weight;
@@ -83,6 +84,7 @@ __global__ void __launch_bounds__(weight_threads)
 template <typename T, typename Shape>
 __global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
     cross_entropy_kernel(CrossEntropy<T> of, const double* label_weight, double* parts, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int threads = cross_entropy_threads<Shape>, rows_of_block = threads / Shape::lanes;
   const int64_t step = gridDim.x * (int64_t)rows_of_block;
   int64_t i = blockIdx.x * (int64_t)rows_of_block + threadIdx.x / Shape::lanes;

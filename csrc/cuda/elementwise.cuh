@@ -1,6 +1,7 @@
 // Maps over contiguous arrays and over broadcast operands: out[i] = f(inputs[i]...), by packs of 16 bytes where every
 // array is aligned so, else element by element.
 #pragma once
+#include <ptx.cuh>
 #include <utility>
 
 #include "kernels.h"
@@ -73,6 +74,7 @@ __device__ Pack<T, width> map_packs(F f, const Pack<Input, width>* inputs, std::
 
 template <int width, typename T, typename F, typename... Inputs>
 __global__ void __launch_bounds__(map_threads) map_kernel(T* out, int64_t size, F f, const Inputs*... inputs) {
+  follow_earlier_kernels();
   constexpr int packs = packs_per_thread<width>, count = sizeof...(Inputs);
   constexpr int step = map_threads * width;
   const int64_t first = blockIdx.x * (int64_t)(packs * step) + threadIdx.x * width;
@@ -152,6 +154,7 @@ struct PackLayout {
 template <int width, typename T, typename F, typename... Inputs>
 __global__ void __launch_bounds__(map_threads)
     broadcast_kernel(T* out, int64_t size, F f, const PackLayout<sizeof...(Inputs)> layout, const Inputs*... inputs) {
+  follow_earlier_kernels();
   constexpr int packs = packs_per_thread<width>, count = sizeof...(Inputs);
   const uint32_t first = blockIdx.x * (packs * map_threads) + threadIdx.x;
   auto is_repeated = [&](int input) { return width > 1 && layout.strides[layout.dims - 1][input] == 0; };

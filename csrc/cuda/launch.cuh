@@ -18,10 +18,12 @@ constexpr int multiprocessors = 132;
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Queues kernel(arguments...) on blocks x threads with so much dynamic shared memory. An empty grid is no launch.
+// Queues kernel(arguments...) on blocks x threads with so much dynamic shared memory; `cluster` blocks that follow each
+// other may read each other's, from sm_90 on. An empty grid is no launch. Every kernel begins with
+// follow_earlier_kernels().
 template <typename... Parameters, typename... Arguments>
-void launch_with_shared(Stream stream, dim3 blocks, dim3 threads, size_t shared_bytes, void (*kernel)(Parameters...),
-                        Arguments... arguments) {
+void launch_in_clusters(Stream stream, unsigned cluster, dim3 blocks, dim3 threads, size_t shared_bytes,
+                        void (*kernel)(Parameters...), Arguments... arguments) {
   if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return;
   constexpr size_t without_asking = 40 << 10;  // 48 KiB with the kernel's own arrays
   cudaError_t error = cudaSuccess;
@@ -30,14 +32,25 @@ void launch_with_shared(Stream stream, dim3 blocks, dim3 threads, size_t shared_
   if (error == cudaSuccess && shared_bytes > without_asking)
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
   if (error == cudaSuccess) {
+    cudaLaunchAttribute of_cluster = {};
+    of_cluster.id = cudaLaunchAttributeClusterDimension;
+    of_cluster.val.clusterDim = {cluster, 1, 1};
     cudaLaunchConfig_t config = {};
     config.gridDim = blocks;
     config.blockDim = threads;
     config.dynamicSmemBytes = shared_bytes;
     config.stream = stream.handle;
+    config.attrs = &of_cluster;
+    config.numAttrs = cluster > 1 ? 1 : 0;
     error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   }
   if (error != cudaSuccess) throw LaunchError{error};
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_with_shared(Stream stream, dim3 blocks, dim3 threads, size_t shared_bytes, void (*kernel)(Parameters...),
+                        Arguments... arguments) {
+  launch_in_clusters(stream, 1, blocks, threads, shared_bytes, kernel, arguments...);
 }
 
 template <typename... Parameters, typename... Arguments>

@@ -65,6 +65,7 @@ struct InputGradient {
 template <typename T, typename Walk, int packs>
 __global__ void __launch_bounds__(channel_threads)
     backward_resident_kernel(const ChannelLayout layout, const Backward<T> b) {
+  follow_earlier_kernels();
   constexpr int width = Walk::width, own = Walk::own;
   const Walk walk(layout, blockIdx.x);
   Incoming<T, width> in[packs];
@@ -114,6 +115,7 @@ __device__ void write_all(Walk& walk, const Backward<T>& b, const InputGradient<
 template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     backward_stream_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int width = Walk::width, own = Walk::own, batch = 4;
   const Walk start(layout, blockIdx.x);
   InputGradient<T, own> gradient;
@@ -170,6 +172,7 @@ __global__ void __launch_bounds__(channel_threads)
 template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     input_gradient_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits) {
+  follow_earlier_kernels();
   Walk walk(layout, gridDim.x - 1 - blockIdx.x);
   InputGradient<T, Walk::own> gradient;
   gradient.load(walk, b);
@@ -187,6 +190,7 @@ __global__ void __launch_bounds__(channel_threads)
 template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     parameter_gradient_kernel(const ChannelLayout layout, const Backward<T> b, SplitSums splits, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int width = Walk::width, batch = 4;
   Walk walk(layout, blockIdx.x);
   double sums[2 * width] = {};

@@ -105,6 +105,7 @@ __device__ unsigned kept_lanes(const DropoutFactors<T>& dropout, int64_t place) 
 template <typename T, typename Walk, int packs>
 __global__ void __launch_bounds__(channel_threads)
     forward_resident_kernel(const ChannelLayout layout, const Forward<T> f) {
+  follow_earlier_kernels();
   constexpr int width = Walk::width, own = Walk::own;
   const Walk walk(layout, blockIdx.x);
   Pack<T, width> x[packs];
@@ -227,6 +228,7 @@ __device__ void write_all(Walk& walk, const Forward<T>& f, const Affine<T, Walk:
 template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads)
     forward_stream_kernel(const ChannelLayout layout, const Forward<T> f, SplitSums splits, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int own = Walk::own;
   const Walk start(layout, blockIdx.x);
   T shift[own];
@@ -269,6 +271,7 @@ __global__ void __launch_bounds__(channel_threads)
 // last may still be in the cache.
 template <typename T, typename Walk>
 __global__ void __launch_bounds__(channel_threads, 2) normalize_kernel(const ChannelLayout layout, const Forward<T> f) {
+  follow_earlier_kernels();
   Walk walk(layout, gridDim.x - 1 - blockIdx.x);
   Affine<T, Walk::own> affine;
   affine.load(walk, f);

@@ -38,6 +38,7 @@ template <int width, typename T>
 __global__ void __launch_bounds__(sum_threads)
     prelu_backward_kernel(const T* x, const T* weight, const T* grad_out, T* grad_x, T* grad_weight, int64_t outer,
                           int64_t channels, int64_t inner, int splits, double* partial, unsigned* arrivals) {
+  follow_earlier_kernels();
   const int64_t channel = blockIdx.x / splits, split = blockIdx.x % splits;
   const int64_t packs = outer * inner, begin = packs * split / splits, end = packs * (split + 1) / splits;
   const T slope = weight[channel];
@@ -87,6 +88,7 @@ template <typename T>
 __global__ void __launch_bounds__(sum_threads)
     prelu_backward_columns_kernel(const T* x, const T* weight, const T* grad_out, T* grad_x, T* grad_weight,
                                   int64_t rows, int64_t channels, int splits, double* partial, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int warps = sum_threads / warp_threads;
   SHARED(double, sums, [warps][warp_threads]);
   const int lane = threadIdx.x % warp_threads, warp = threadIdx.x / warp_threads;

@@ -7,6 +7,47 @@
 namespace MINIDL_TARGET {
 namespace {
 
+// From sm_90 on neighbouring blocks of a grid can form a cluster, which reads each other's shared memory.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr bool has_clusters = false;
+#else
+constexpr bool has_clusters = true;
+#endif
+
+// Waits for all threads of the cluster; what they wrote to shared memory before can be read by all of them from then
+// on.
+template <bool is_available = has_clusters>
+__device__ inline void sync_cluster() {
+  if constexpr (is_available)
+    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// What another block of the cluster has at the place in its shared memory that `own` has in this block's; 4, 8 or 16
+// bytes.
+template <typename T, bool is_available = has_clusters>
+__device__ inline T load_from_block_of_cluster(const T* own, unsigned block) {
+  struct alignas(sizeof(T)) Words {
+    uint32_t at[sizeof(T) / 4];
+  } words = {};
+  if constexpr (is_available) {
+    unsigned address = (unsigned)__cvta_generic_to_shared(own);
+    asm volatile("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(address) : "r"(block));
+    if constexpr (sizeof(T) == 16)
+      asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(words.at[0]), "=r"(words.at[1]), "=r"(words.at[2]), "=r"(words.at[3])
+                   : "r"(address)
+                   : "memory");
+    else if constexpr (sizeof(T) == 8)
+      asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];"
+                   : "=r"(words.at[0]), "=r"(words.at[1])
+                   : "r"(address)
+                   : "memory");
+    else
+      asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(words.at[0]) : "r"(address) : "memory");
+  }
+  return __builtin_bit_cast(T, words);
+}
+
 // sm_80 copies from global to shared memory past the registers, and multiplies in TF32 and bfloat16; sm_75 does
 // neither.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
@@ -14,6 +55,15 @@ constexpr bool has_async_copies = false;
 #else
 constexpr bool has_async_copies = true;
 #endif
+
+// From sm_90 on a kernel of a graph may be started while the one before it still runs (replayer.cpp). It then waits
+// here for the end of that one and for what it has written, and lets the next one come this far: what a start costs is
+// done by then. The first statement of every kernel, so that whatever precedes a kernel is over once that kernel is.
+__device__ inline void follow_earlier_kernels() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 // Starts to copy 4, 8 or 16 bytes from global to shared memory, both aligned to as many; zeros, and nothing is read,
 // where not wanted.

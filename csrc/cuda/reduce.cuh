@@ -1,5 +1,6 @@
 // Reductions across a warp and a block in a fixed order, so that every run gives the same bits.
 #pragma once
+#include <ptx.cuh>  // not "ptx.cuh": the include path decides, and the emulator has its own
 #include "launch.cuh"
 
 namespace MINIDL_TARGET {

@@ -55,6 +55,40 @@ void issue(const std::vector<const Call*>& calls, const std::vector<LanePlace>& 
   follow(stream, tails_of(last_of_lanes(places)));  // nothing may be left that the recording does not end with
 }
 
+// From this compute capability on a kernel can start while the one that it follows still runs.
+constexpr int least_major_for_early_starts = 9;
+
+bool has_early_starts() {
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  return major >= least_major_for_early_starts;
+}
+
+bool is_kernel(cudaGraphNode_t node) {
+  cudaGraphNodeType type;
+  check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
+  return type == cudaGraphNodeTypeKernel;
+}
+
+// Lets every kernel start as soon as all blocks of the kernels that it follows run: it waits for their end by itself
+// (follow_earlier_kernels in ptx.cuh).
+void start_kernels_early(cudaGraph_t graph) {
+  size_t count = 0;
+  check(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &count), "cudaGraphGetEdges");
+  Nodes from(count), to(count);
+  std::vector<cudaGraphEdgeData> kinds(count);
+  check(cudaGraphGetEdges(graph, from.data(), to.data(), kinds.data(), &count), "cudaGraphGetEdges");
+  for (size_t i = 0; i < count; ++i) {
+    if (!is_kernel(from[i]) || !is_kernel(to[i])) continue;
+    check(cudaGraphRemoveDependencies(graph, &from[i], &to[i], &kinds[i], 1), "cudaGraphRemoveDependencies");
+    cudaGraphEdgeData early = {};
+    early.from_port = cudaGraphKernelNodePortProgrammatic;
+    early.type = cudaGraphDependencyTypeProgrammatic;
+    check(cudaGraphAddDependencies(graph, &from[i], &to[i], &early, 1), "cudaGraphAddDependencies");
+  }
+}
+
 // Where the input of each step begins in memory of several; kernels find it as well aligned as any array.
 size_t pitch_of(const ReplayInput& input) { return (input.bytes + 255) / 256 * 256; }
 
@@ -104,6 +138,7 @@ cudaGraphExec_t Replayer::record(const Calls& calls, int64_t steps, const Bind& 
     throw;
   }
   check(cudaStreamEndCapture(recording.stream, &recording.graph), "cudaStreamEndCapture");
+  if (has_early_starts()) start_kernels_early(recording.graph);
   cudaGraphExec_t graph = nullptr;
   check(cudaGraphInstantiate(&graph, recording.graph, 0), "cudaGraphInstantiate");
   return graph;

@@ -16,7 +16,7 @@ class Scratch {
 
  private:
   void* data_ = nullptr;
-  bool has_rounded_products_ = false;  // the GPU's tensor cores multiply TF32 and bfloat16
+  int major_ = 0;  // of the GPU's compute capability
 };
 
 }  // namespace minidl

@@ -15,7 +15,8 @@ namespace minidl {
 
 namespace {
 std::atomic<bool> allows_tf32{false}, allows_bfloat16{false};
-constexpr int least_major_for_rounded_products = 8;
+// Of the compute capability: tensor cores that multiply TF32 and bfloat16; blocks that read each other's shared memory.
+constexpr int least_major_for_rounded_products = 8, least_major_for_clusters = 9;
 }  // namespace
 
 void set_allows_tf32(bool allows) { allows_tf32.store(allows, std::memory_order_relaxed); }
@@ -30,14 +31,15 @@ Stream Scratch::stream(cudaStream_t handle) {
   if (!data_) {
     check(cudaMalloc(&data_, counters_bytes + scratch_bytes), "cudaMalloc of scratch memory");
     check(cudaMemset(data_, 0, counters_bytes), "cudaMemset of scratch memory");
-    int device = 0, major = 0;
+    int device = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
-    has_rounded_products_ = major >= least_major_for_rounded_products;
+    check(cudaDeviceGetAttribute(&major_, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
   }
   Stream stream{handle, static_cast<char*>(data_) + counters_bytes, static_cast<unsigned*>(data_)};
-  stream.allows_tf32 = has_rounded_products_ && allows_tf32.load(std::memory_order_relaxed);
-  stream.allows_bfloat16 = has_rounded_products_ && allows_bfloat16.load(std::memory_order_relaxed);
+  const bool has_rounded_products = major_ >= least_major_for_rounded_products;
+  stream.allows_tf32 = has_rounded_products && allows_tf32.load(std::memory_order_relaxed);
+  stream.allows_bfloat16 = has_rounded_products && allows_bfloat16.load(std::memory_order_relaxed);
+  stream.has_clusters = major_ >= least_major_for_clusters;
   return stream;
 }
 

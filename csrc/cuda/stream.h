@@ -13,6 +13,7 @@ struct Stream {
   void* scratch;       // scratch_bytes; kernels of one stream follow each other, so each may overwrite all of it
   unsigned* arrivals;  // arrival_count counters, zero before and after every kernel
   bool allows_tf32 = false, allows_bfloat16 = false;  // float32 products may round their factors so, from sm_80 on
+  bool has_clusters = false;                          // of blocks that share their shared memory, from sm_90 on
 };
 
 // CuPy's current stream with the scratch memory that belongs to it, and the freedom that the settings give.

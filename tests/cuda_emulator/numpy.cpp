@@ -85,6 +85,7 @@ Array array_from_python(py::handle source) {
   array.dims = proxy->nd;
   array.shape = reinterpret_cast<const int64_t*>(proxy->dimensions);
   array.strides_bytes = reinterpret_cast<const int64_t*>(proxy->strides);
+  if (array.size() == 0) array.data = nullptr;  // as with CuPy
   array.dtype = dtype_from_type_number(descriptor.num());
   array.itemsize = (int)descriptor.itemsize();
   array.is_contiguous = (proxy->flags & npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0;

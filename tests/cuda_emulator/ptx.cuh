@@ -9,12 +9,23 @@
 namespace MINIDL_TARGET {
 namespace {
 
+// Blocks run one after the other, so kernels take the way of GPUs without clusters.
+constexpr bool has_clusters = false;
+inline void sync_cluster() {}
+template <typename T>
+T load_from_block_of_cluster(const T*, unsigned) {
+  return {};
+}
+
 // Of the architecture that a build stands for: without, kernels take the way of sm_75.
 #ifdef CUDA_EMULATOR_WITHOUT_ASYNC_COPIES
 constexpr bool has_async_copies = false;
 #else
 constexpr bool has_async_copies = true;
 #endif
+
+// A kernel of the emulator starts when those before it have ended.
+inline void follow_earlier_kernels() {}
 
 template <int bytes>
 void copy_async(void* shared, const void* global, bool is_wanted, emulator::Site site = emulator::Site::here()) {

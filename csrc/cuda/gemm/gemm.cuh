@@ -62,6 +62,7 @@ template <class Tile, bool a_contiguous, bool b_contiguous>
 __global__ void __launch_bounds__(Tile::threads, 2)
     multiply_kernel(Product<typename Tile::T> p, Plan plan, bool a_vectorized, bool b_vectorized, bool out_vectorized,
                     void* scratch, unsigned* arrivals) {
+  follow_earlier_kernels();
   using T = typename Tile::T;
   constexpr int size = vector_size<T>;
   DYNAMIC_SHARED(T, shared);
@@ -141,8 +142,27 @@ __global__ void __launch_bounds__(Tile::threads, 2)
     }
   }
 
-  // Add the splits, in the last block of the tile to arrive
-  if (plan.splits > 1) {
+  // Add the splits: in the first block of their cluster, or in the last block of the tile to arrive
+  if (has_clusters && plan.in_cluster) {
+    Vector<T>* own = (Vector<T>*)shared + threadIdx.x;
+    T* own_line_sum = shared + Tile::m * Tile::n + threadIdx.x;
+    if (Tile::slices > 1) __syncthreads();
+#pragma unroll
+    for (int i = 0; i < Tile::own_vectors; ++i) own[i * Tile::threads] = sums[i];
+    if (has_line_sums && threadIdx.x < Tile::m) *own_line_sum = line_sum;
+    sync_cluster();
+    if (split == 0) {
+#pragma unroll 1
+      for (unsigned other = 1; other < plan.splits; ++other) {
+#pragma unroll
+        for (int i = 0; i < Tile::own_vectors; ++i)
+          add(sums[i], load_from_block_of_cluster(own + i * Tile::threads, other));
+        if (has_line_sums && threadIdx.x < Tile::m) line_sum += load_from_block_of_cluster(own_line_sum, other);
+      }
+    }
+    sync_cluster();  // shared memory is there until the first block has read it
+    if (split > 0) return;
+  } else if (plan.splits > 1) {
     T* partial = (T*)scratch + (int64_t)tile * plan.splits * Tile::partial_size;
     auto sums_of = [=](unsigned split) { return (Vector<T>*)(partial + (int64_t)split * Tile::partial_size); };
     auto line_sum_of = [=](unsigned split) {
@@ -197,16 +217,20 @@ __global__ void __launch_bounds__(Tile::threads, 2)
 template <typename T>
 using MultiplyKernel = void(Product<T>, Plan, bool, bool, bool, void*, unsigned*);
 
+constexpr unsigned most_blocks_of_cluster = 8;  // that every GPU with clusters can form
+
 template <class Tile>
-void multiply_in_tiles(Stream stream, const Product<typename Tile::T>& p, const Plan& plan) {
+void multiply_in_tiles(Stream stream, const Product<typename Tile::T>& p, Plan plan) {
   using T = typename Tile::T;
+  plan.in_cluster = has_clusters && stream.has_clusters && plan.splits > 1 && plan.splits <= most_blocks_of_cluster &&
+                    Tile::partial_size <= Tile::shared_size;
   static constexpr MultiplyKernel<T>* kernels[2][2] = {
       {multiply_kernel<Tile, false, false>, multiply_kernel<Tile, false, true>},
       {multiply_kernel<Tile, true, false>, multiply_kernel<Tile, true, true>}};
-  launch_with_shared(stream, (unsigned)p.batch * plan.tiles_m * plan.tiles_n * plan.splits, Tile::threads,
-                     Tile::shared_size * sizeof(T), kernels[p.a.has_contiguous_lines][p.b.has_contiguous_lines], p,
-                     plan, p.a.is_vectorized(), p.b.is_vectorized(), has_vector_outputs(p), stream.scratch,
-                     stream.arrivals);
+  launch_in_clusters(
+      stream, plan.in_cluster ? plan.splits : 1, (unsigned)p.batch * plan.tiles_m * plan.tiles_n * plan.splits,
+      Tile::threads, Tile::shared_size * sizeof(T), kernels[p.a.has_contiguous_lines][p.b.has_contiguous_lines], p,
+      plan, p.a.is_vectorized(), p.b.is_vectorized(), has_vector_outputs(p), stream.scratch, stream.arrivals);
 }
 
 template <typename T, class... Tile>

@@ -11,7 +11,8 @@ namespace {
 struct Plan {
   int tile;  // place in the list of tile shapes
   unsigned tiles_m, tiles_n, splits;
-  int split_depth;  // steps of k of every split but the last; a multiple of the panel
+  int split_depth;          // steps of k of every split but the last; a multiple of the panel
+  bool in_cluster = false;  // the splits of a tile are the blocks of a cluster
 };
 
 // An estimate in cycles of an H100. Reasoned, not measured: a multiprocessor does 128 multiply-adds of float in a

@@ -44,6 +44,7 @@ constexpr int dot_warps = 4;
 // out[j] = epilogue(sum over k of a[k] * b[j, k]), a warp for each j
 template <typename T>
 __global__ void dot_products_kernel(Product<T> p, VectorPlan plan, bool is_vectorized, T* partial, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int size = vector_size<T>;
   int lane = threadIdx.x % warp_threads;
   VectorPlace place(plan, p.k);
@@ -87,6 +88,7 @@ constexpr int row_warps = 8;
 template <typename T>
 __global__ void weighted_rows_kernel(Product<T> p, VectorPlan plan, bool is_vectorized, Vector<T>* partial,
                                      unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int size = vector_size<T>;
   SHARED(Vector<T>, of_warp, [row_warps][warp_threads]);
   int lane = threadIdx.x % warp_threads, warp = threadIdx.x / warp_threads;

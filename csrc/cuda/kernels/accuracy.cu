@@ -32,6 +32,7 @@ template <typename T, typename Shape>
 __global__ void __launch_bounds__(count_threads<Shape>, 1)
     count_correct_kernel(const T* logits, const int64_t* labels, int64_t* out, int64_t rows, int64_t classes,
                          int64_t* parts, unsigned* arrivals) {
+  follow_earlier_kernels();
   constexpr int threads = count_threads<Shape>, rows_of_block = threads / Shape::lanes;
   const T* const arrays[] = {logits};
   int64_t count = 0;
@@ -70,6 +71,7 @@ void count_correct(Stream stream, const T* logits, const int64_t* labels, int64_
 // r = log[0] mod rows; log[1 + 2 r] = loss[0], log[2 + 2 r] = correct[0], -1 where that is null; log[0] += 1
 template <typename T>
 __global__ void append_result_kernel(const T* loss, const int64_t* correct, double* log, int64_t rows) {
+  follow_earlier_kernels();
   double* const row = log + 1 + (int64_t)log[0] % rows * 2;
   row[0] = loss[0];
   row[1] = correct ? (double)correct[0] : -1;

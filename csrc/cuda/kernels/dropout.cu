@@ -12,6 +12,7 @@ namespace {
 template <int width, typename T>
 __global__ void __launch_bounds__(map_threads)
     dropout_kernel(const T* x, T* out, int64_t size, const DropoutFactors<T> dropout) {
+  follow_earlier_kernels();
   constexpr int packs = DropoutFactors<T>::per_block;
   const int64_t block = (blockIdx.x * (int64_t)map_threads + threadIdx.x) * width;
   const int64_t first = first_element<packs>(block);

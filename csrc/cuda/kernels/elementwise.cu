@@ -126,6 +126,7 @@ template <typename T>
 __global__ void __launch_bounds__(tile* tile_threads)
     transpose_kernel(const T* x, T* out, int64_t rows, int64_t columns, int64_t stride, uint32_t row_tiles,
                      uint32_t column_tiles, const PackLayout<1> matrices) {
+  follow_earlier_kernels();
   SHARED(T, values, [tile][tile + 1]);
   const uint32_t b = blockIdx.x / (row_tiles * column_tiles), place = blockIdx.x % (row_tiles * column_tiles);
   const int64_t first_row = int64_t(place / column_tiles) * tile, first_column = int64_t(place % column_tiles) * tile;
@@ -185,6 +186,7 @@ template <int width, typename T, typename Source, typename F>
 __global__ void __launch_bounds__(map_threads)
     gather_kernel(const Source* x, const int64_t* index, T* out, uint32_t packs, int64_t source_rows, int64_t stride,
                   const Divider packs_per_row, F f) {
+  follow_earlier_kernels();
 #pragma unroll
   for (int k = 0; k < packs_per_thread<width>; ++k) {
     const uint32_t pack = (blockIdx.x * packs_per_thread<width> + k) * map_threads + threadIdx.x;
@@ -247,6 +249,7 @@ void gather_rows_uint8(Stream stream, const uint8_t* x, const int64_t* index, T*
 
 __global__ void __launch_bounds__(map_threads)
     gather_labels_kernel(const int64_t* x, const int64_t* index, int64_t* out, int64_t size, int64_t source_size) {
+  follow_earlier_kernels();
   const int64_t i = blockIdx.x * (int64_t)map_threads + threadIdx.x;
   if (i < size) out[i] = index[i] >= 0 && index[i] < source_size ? x[index[i]] : -1;
 }
@@ -257,7 +260,10 @@ void gather_labels(Stream stream, const int64_t* x, const int64_t* index, int64_
   launch(stream, divide_up(size, map_threads), map_threads, gather_labels_kernel, x, index, out, size, source_size);
 }
 
-__global__ void count_up_kernel(int64_t* out) { out[0] += 1; }
+__global__ void count_up_kernel(int64_t* out) {
+  follow_earlier_kernels();
+  out[0] += 1;
+}
 
 template <typename>
 void count_up(Stream stream, int64_t* out) {

@@ -94,6 +94,7 @@ template <typename T, typename Shape, typename Loss>
 __global__ void __launch_bounds__(loss_threads)
     reduced_loss_kernel(Loss of, const T* x, const T* target, T* loss, int64_t size, int64_t piece, T divisor, T* parts,
                         unsigned* arrivals) {
+  follow_earlier_kernels();
   const T* const arrays[] = {x, target};
   const int64_t begin = blockIdx.x * piece, left = size - begin;
   const Row<T, Shape, 2> row(arrays, begin, left < piece ? left : piece);

@@ -1,4 +1,6 @@
 // Optimizer steps over all parameters of a group in one launch, and the clipping of their gradients.
+#include <algorithm>
+
 #include "kernels.h"
 #include "launch.cuh"
 #include "reduce.cuh"
@@ -57,6 +59,7 @@ struct Elements {
 template <int width, unsigned kept, typename Rule, typename T>
 __global__ void __launch_bounds__(segment_threads)
     step_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* schedule, Rule rule, unsigned* arrivals) {
+  follow_earlier_kernels();
   using Update = typename Rule::Update;
   SHARED(Update, update_of_block, [1]);
   SHARED(bool, is_last, [1]);
@@ -118,9 +121,13 @@ template <typename Rule, typename T, unsigned... sets>
 void step_segments(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, Rule rule,
                    States<sets...>) {
   if (count == 0) return;
+  // An array without elements may have no address, so the first segment with elements says which states there are;
+  // where none has, any kernel counts the step.
+  const Segment<T>* first = std::find_if(segments, segments + count, [](const Segment<T>& s) { return s.size > 0; });
+  constexpr unsigned some_set[] = {sets...};
   // Without a loop, for which GCC 12 with -O1 -fsanitize=undefined finds 7 where two states are kept.
-  auto bit_of = [&](int k) { return segments[0].state[k] != nullptr ? 1u << k : 0u; };
-  unsigned kept = bit_of(0) | bit_of(1) | bit_of(2);
+  auto bit_of = [&](int k) { return first->state[k] != nullptr ? 1u << k : 0u; };
+  unsigned kept = first == segments + count ? some_set[0] : bit_of(0) | bit_of(1) | bit_of(2);
   ((kept == sets ? step_keeping<sets>(stream, segments, count, schedule, rule) : void()), ...);
 }
 
@@ -458,6 +465,7 @@ template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     squared_norm_kernel(const __grid_constant__ SegmentBatch<T> batch, double* sums, double* out, bool accumulate,
                         unsigned* arrivals) {
+  follow_earlier_kernels();
   const auto part = batch.part_of(blockIdx.x);
   double lanes[width] = {}, sum = 0;
   for_packs<width>(part, [&]<int count>(std::integral_constant<int, count>, int64_t i) {
@@ -490,6 +498,7 @@ void squared_norm(Stream stream, const Segment<T>* segments, int64_t count, doub
 template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     scale_gradients_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* squared_norm, double max_norm) {
+  follow_earlier_kernels();
   SHARED(double, scale, [1]);
   if (threadIdx.x == 0) scale[0] = max_norm / (sqrt(squared_norm[0]) + 1e-6);
   __syncthreads();

@@ -11,6 +11,7 @@ namespace MINIDL_TARGET {
 namespace {
 
 __global__ void take_ticket_kernel(int64_t* generator, int64_t* ticket) {
+  follow_earlier_kernels();
   ticket[0] = generator[0];
   ticket[1] = generator[1]++;
 }
@@ -23,6 +24,7 @@ void take_ticket(Stream stream, int64_t* generator, int64_t* ticket) {
 // A thread takes width neighbouring Philox blocks and writes packs that lie 16 elements apart.
 template <int width, typename Draw, typename Value>
 __global__ void __launch_bounds__(map_threads) draw_kernel(const int64_t* ticket, Value* out, int64_t size, Draw draw) {
+  follow_earlier_kernels();
   constexpr int packs = Draw::per_block;
   const int64_t block = (blockIdx.x * (int64_t)map_threads + threadIdx.x) * width;
   const int64_t first = first_element<packs>(block);
@@ -190,6 +192,7 @@ struct Feistel {
 // out[i] = the place that i goes to; places beyond size walk their cycle back into 0 .. size - 1.
 __global__ void __launch_bounds__(map_threads)
     permutation_kernel(const int64_t* ticket, int64_t* out, int64_t size, const Feistel feistel) {
+  follow_earlier_kernels();
   SHARED(uint32_t, keys, [2 * group_blocks]);
   if (threadIdx.x < group_blocks) {
     const PhiloxBlock random = philox(ticket, threadIdx.x);

@@ -37,6 +37,7 @@ __device__ typename Reducer::Part reduce_row(const Reducer& reducer, const T* x,
 template <typename T, typename Shape, typename Reducer>
 __global__ void __launch_bounds__(block_threads)
     reduce_short_rows_kernel(Reducer reducer, const T* x, int64_t rows, int64_t columns) {
+  follow_earlier_kernels();
   const int64_t row = (blockIdx.x * (int64_t)block_threads + threadIdx.x) / Shape::lanes;
   const bool exists = row < rows;
   const T* begin = x + (exists ? row * columns : 0);
@@ -50,6 +51,7 @@ template <typename T, typename Shape, typename Reducer>
 __global__ void __launch_bounds__(block_threads)
     reduce_long_rows_kernel(Reducer reducer, const T* x, int64_t columns, int64_t piece, typename Reducer::Part* parts,
                             unsigned* arrivals) {
+  follow_earlier_kernels();
   const int64_t row = blockIdx.x;
   const unsigned pieces = gridDim.y;
   x += row * columns;
@@ -110,6 +112,7 @@ template <typename T, int width, typename Reducer>
 __global__ void __launch_bounds__(block_threads)
     reduce_columns_kernel(Reducer reducer, const T* x, int64_t packs, int64_t reduced, int64_t inner, int64_t piece,
                           int tile, typename Reducer::Part* parts, unsigned* arrivals) {
+  follow_earlier_kernels();
   using Part = typename Reducer::Part;
   SHARED(Part, of_thread, [width][block_threads]);
   const int depth = block_threads / tile, x_in_tile = threadIdx.x % tile, level = threadIdx.x / tile;

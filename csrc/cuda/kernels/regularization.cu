@@ -15,6 +15,7 @@ namespace {
 template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     soft_threshold_kernel(const __grid_constant__ SegmentBatch<T> batch, const double* schedule, double l1_decay) {
+  follow_earlier_kernels();
   const T threshold = T(schedule[0] * l1_decay);
   const auto part = batch.part_of(blockIdx.x);
   for_packs<width>(part, [&]<int count>(std::integral_constant<int, count>, int64_t i) {
@@ -54,6 +55,7 @@ struct MatrixBatch {
 template <int width, typename T>
 __global__ void __launch_bounds__(segment_threads)
     limit_row_norms_kernel(const __grid_constant__ MatrixBatch<T> batch, double max_norm) {
+  follow_earlier_kernels();
   const int64_t place = blockIdx.x * (int64_t)(segment_threads / warp_threads) + threadIdx.x / warp_threads;
   if (place >= batch.first_row[batch.count]) return;
   int m = 0;

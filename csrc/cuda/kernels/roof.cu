@@ -1,4 +1,6 @@
 // What the machine can do at most, measured with the simplest kernels: multiply-adds in registers, and memory.
+#include <ptx.cuh>
+
 #include "kernels.h"
 #include "launch.cuh"
 
@@ -10,6 +12,7 @@ constexpr int block_threads = 256;
 
 template <typename T>
 __global__ void multiply_add_kernel(const T* x, T* out, int64_t size, T factor, T term) {
+  follow_earlier_kernels();
   int64_t i = blockIdx.x * (int64_t)block_threads + threadIdx.x;
   if (i >= size) return;
   T value = x[i];
@@ -26,6 +29,7 @@ void multiply_add(Stream stream, const T* x, T* out, int64_t size, double factor
 // bypass_cache concerns CPUs only: a GPU's L2 writes whole lines without reading them first.
 template <typename T>
 __global__ void triad_kernel(const T* a, const T* b, T* out, int64_t size, T factor) {
+  follow_earlier_kernels();
   int64_t i = blockIdx.x * (int64_t)block_threads + threadIdx.x;
   if (i < size) out[i] = a[i] + factor * b[i];
 }

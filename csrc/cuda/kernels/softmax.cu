@@ -121,6 +121,7 @@ constexpr int row_kernel_threads = Shape::lanes > 128 ? Shape::lanes : 128;
 template <typename T, typename Shape, typename Operation>
 __global__ void __launch_bounds__(row_kernel_threads<Shape>, 1)
     row_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, T* out, int64_t rows, int64_t columns) {
+  follow_earlier_kernels();
   const int64_t wanted = (blockIdx.x * (int64_t)row_kernel_threads<Shape> + threadIdx.x) / Shape::lanes;
   const bool exists = wanted < rows;
   const int64_t i = exists ? wanted : 0;
@@ -141,6 +142,7 @@ template <typename T, typename Shape, typename Operation>
 __global__ void __launch_bounds__(Shape::lanes, 1)
     piece_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, int64_t columns, int64_t piece,
                  typename Operation::Statistic* parts) {
+  follow_earlier_kernels();
   const auto row = piece_of_row<T, Shape>(inputs.arrays, columns, piece);
   const auto statistic = operation.statistic(row, blockIdx.x);
   if (threadIdx.x == 0) parts[blockIdx.x * (int64_t)gridDim.y + blockIdx.y] = statistic;
@@ -151,6 +153,7 @@ template <typename T, typename Shape, typename Operation>
 __global__ void __launch_bounds__(Shape::lanes, 1)
     write_kernel(Operation operation, Inputs<T, Operation::inputs> inputs, T* out, int64_t columns, int64_t piece,
                  const typename Operation::Statistic* parts, unsigned count) {
+  follow_earlier_kernels();
   const auto row = piece_of_row<T, Shape>(inputs.arrays, columns, piece);
   if constexpr (Operation::reduces) {
     auto statistic = Operation::nothing();

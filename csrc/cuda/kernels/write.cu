@@ -2,6 +2,7 @@
 #include "write.h"
 
 #include <string.h>
+#include <ptx.cuh>
 
 #include "launch.cuh"
 
@@ -16,6 +17,7 @@ struct Values {
 
 // out = values
 __global__ void write_kernel(const __grid_constant__ Values values, double* out, int count) {
+  MINIDL_TARGET::follow_earlier_kernels();
   if ((int)threadIdx.x < count) out[threadIdx.x] = values.at[threadIdx.x];
 }
 

@@ -183,7 +183,7 @@ def show(report: Report, console: Console) -> None:
     for paragraph in report.paragraphs:
         console.print(escape(paragraph), highlight=False)
         console.print()
-    drawn = ", ".join(path.name for path in report.pictures) or WITHOUT_MATPLOTLIB
+    drawn = ", ".join(path.name for path in report.pictures) or ("none" if can_plot() else WITHOUT_MATPLOTLIB)
     files = ", ".join(f"{name}.{suffix}" for name in report.tables for suffix in ("csv", "json"))
     lines: dict[str, Any] = {"folder": report.folder, "tables": f"{files}, page.md", "pictures": drawn}
     for name, text in lines.items():
@@ -192,11 +192,15 @@ def show(report: Report, console: Console) -> None:
 
 def _show_table(table: Table, console: Console) -> None:
     from rich import box
+    from rich.measure import Measurement
     from rich.table import Table as RichTable
 
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(table.columns):
-        grid.add_column(escape(column.heading), justify="left" if i == 0 else "right")
+        grid.add_column(escape(column.heading), justify="left" if i == 0 else "right", overflow="fold")
     for row in table.texts():
         grid.add_row(*(escape(cell) for cell in row))
+    if not console.is_terminal:  # a file has no edge at which lines must be broken
+        width = Measurement.get(console, console.options.update(max_width=10_000), grid).maximum
+        console = Console(file=console.file, width=width, quiet=console.quiet)
     console.print(grid)

@@ -27,10 +27,18 @@ bool is_node(const EmulatedGraph& graph, cudaGraphNode_t node) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [=](const auto& own) { return own.get() == node; });
 }
 
+// The edge between two nodes; null where there is none.
+const EmulatedEdge* edge(cudaGraphNode_t from, cudaGraphNode_t to) {
+  auto found =
+      std::find_if(to->after.begin(), to->after.end(), [=](const EmulatedEdge& edge) { return edge.from == from; });
+  return found == to->after.end() ? nullptr : &*found;
+}
+
 // Whether every node is in the tail or has another behind it.
 bool is_joined(const EmulatedGraph& graph, const std::vector<cudaGraphNode_t>& tail) {
   std::set<cudaGraphNode_t> followed(tail.begin(), tail.end());
-  for (const auto& node : graph.nodes) followed.insert(node->after.begin(), node->after.end());
+  for (const auto& node : graph.nodes)
+    for (const auto& edge : node->after) followed.insert(edge.from);
   return followed.size() == graph.nodes.size();
 }
 
@@ -42,7 +50,8 @@ cudaError_t run_nodes(const EmulatedGraph& graph) {
     std::vector<EmulatedGraphNode*> ready;
     for (const auto& node : graph.nodes) {
       auto is_done = [&](cudaGraphNode_t other) { return done.count(other) > 0; };
-      if (!is_done(node.get()) && std::all_of(node->after.begin(), node->after.end(), is_done))
+      auto has_come = [&](const EmulatedEdge& edge) { return is_done(edge.from); };
+      if (!is_done(node.get()) && std::all_of(node->after.begin(), node->after.end(), has_come))
         ready.push_back(node.get());
     }
     EmulatedGraphNode* next = nullptr;
@@ -64,13 +73,15 @@ void call_function(const void* function) { (*static_cast<const std::function<voi
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> call) {
   std::lock_guard lock(guard);
   if (is_dead()) return cudaErrorLaunchFailure;
+  for (unsigned i = 0; i < config.numAttrs; ++i)
+    if (config.attrs[i].id == cudaLaunchAttributeClusterDimension) return answer(cudaErrorNotSupported);
   if (!is_launchable(config)) return answer(cudaErrorInvalidConfiguration);
   auto asked = dynamic_shared_limits.find(kernel);
   if (config.dynamicSmemBytes > (asked == dynamic_shared_limits.end() ? static_shared_bytes : asked->second))
     return answer(cudaErrorInvalidValue);
   dim3 blocks = config.gridDim, threads = config.blockDim;
   size_t shared_bytes = config.dynamicSmemBytes;
-  return submit(config.stream, [=] {
+  return submit(config.stream, cudaGraphNodeTypeKernel, [=] {
     std::string failure = run({blocks, threads, shared_bytes, limits().shared_bytes, call_function, &call});
     if (failure.empty()) return cudaSuccess;
     die(failure);
@@ -154,6 +165,47 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count
   return answer(cudaSuccess);
 }
 
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  *type = node->type;
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to, cudaGraphEdgeData* kinds,
+                              size_t* count) {
+  const size_t room = *count;
+  *count = 0;
+  for (const auto& node : graph->nodes)
+    for (const auto& edge : node->after) {
+      if (from && to && *count < room) from[*count] = edge.from, to[*count] = node.get(), kinds[*count] = edge.kind;
+      ++*count;
+    }
+  return answer(cudaSuccess);
+}
+
+// As in CUDA a kernel can only be started early by a kernel, and an edge that exists is not added again.
+cudaError_t cudaGraphAddDependencies(cudaGraph_t graph, const cudaGraphNode_t* from, const cudaGraphNode_t* to,
+                                     const cudaGraphEdgeData* kinds, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const bool is_early = kinds && kinds[i].type == cudaGraphDependencyTypeProgrammatic;
+    const bool are_kernels = from[i]->type == cudaGraphNodeTypeKernel && to[i]->type == cudaGraphNodeTypeKernel;
+    if (!emulator::is_node(*graph, from[i]) || !emulator::is_node(*graph, to[i]) || emulator::edge(from[i], to[i]) ||
+        (is_early && (!are_kernels || kinds[i].from_port != cudaGraphKernelNodePortProgrammatic)))
+      return answer(cudaErrorInvalidValue);
+    to[i]->after.push_back({from[i], kinds ? kinds[i] : cudaGraphEdgeData{}});
+  }
+  return answer(cudaSuccess);
+}
+
+cudaError_t cudaGraphRemoveDependencies(cudaGraph_t, const cudaGraphNode_t* from, const cudaGraphNode_t* to,
+                                        const cudaGraphEdgeData*, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const EmulatedEdge* edge = emulator::edge(from[i], to[i]);
+    if (!edge) return answer(cudaErrorInvalidValue);
+    to[i]->after.erase(to[i]->after.begin() + (edge - to[i]->after.data()));
+  }
+  return answer(cudaSuccess);
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   *exec = new EmulatedGraphExec{*graph};
   return answer(cudaSuccess);
@@ -163,7 +215,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return answer(cudaS
 
 // A graph launched into a stream that records becomes a node there.
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  return emulator::submit(stream, [exec] { return emulator::run_nodes(exec->graph); });
+  return emulator::submit(stream, cudaGraphNodeTypeGraph, [exec] { return emulator::run_nodes(exec->graph); });
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

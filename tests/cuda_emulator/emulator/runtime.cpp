@@ -38,13 +38,14 @@ cudaError_t answer(cudaError_t error) {
 
 EmulatedStream& stream_of(cudaStream_t handle) { return handle ? *handle : default_stream; }
 
-cudaError_t submit(cudaStream_t handle, std::function<cudaError_t()> work) {
+cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, std::function<cudaError_t()> work) {
   std::lock_guard lock(guard);
   if (is_dead()) return cudaErrorLaunchFailure;
   EmulatedStream& stream = stream_of(handle);
   if (stream.is_invalidated) return answer(cudaErrorStreamCaptureInvalidated);
   if (stream.recording) {
-    auto node = std::make_shared<EmulatedGraphNode>(EmulatedGraphNode{std::move(work), std::move(stream.tail)});
+    auto node = std::make_shared<EmulatedGraphNode>(EmulatedGraphNode{type, std::move(work), {}});
+    for (cudaGraphNode_t earlier : stream.tail) node->after.push_back({earlier, {}});
     stream.tail = {node.get()};
     stream.recording->nodes.push_back(std::move(node));
     return cudaSuccess;
@@ -191,7 +192,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeMemcpy, [=] {
     std::memmove(to, from, bytes);
     return cudaSuccess;
   });
@@ -200,7 +201,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows,
                               cudaMemcpyKind, cudaStream_t stream) {
   if (bytes > to_pitch || bytes > from_pitch) return answer(cudaErrorInvalidPitchValue);
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeMemcpy, [=] {
     for (size_t row = 0; row < rows; ++row)
       std::memmove((char*)to + row * to_pitch, (const char*)from + row * from_pitch, bytes);
     return cudaSuccess;
@@ -208,7 +209,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 }
 
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeMemset, [=] {
     if (bytes > 0) std::memset(data, value, bytes);
     return cudaSuccess;
   });
@@ -232,7 +233,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  return emulator::submit(stream, [=] {
+  return emulator::submit(stream, cudaGraphNodeTypeEventRecord, [=] {
     event->time = std::chrono::steady_clock::now();
     return cudaSuccess;
   });

@@ -8,9 +8,15 @@
 
 #include "cuda_runtime_api.h"
 
+struct EmulatedEdge {
+  cudaGraphNode_t from;
+  cudaGraphEdgeData kind;  // kernels of the emulator never overlap, whatever it is
+};
+
 struct EmulatedGraphNode {
+  cudaGraphNodeType type;
   std::function<cudaError_t()> work;
-  std::vector<cudaGraphNode_t> after;
+  std::vector<EmulatedEdge> after;
 };
 
 struct EmulatedGraph {
@@ -34,7 +40,7 @@ bool is_dead();
 void die(const std::string& cause);
 
 // Runs the work, or records it where the stream is recording.
-cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work);
+cudaError_t submit(cudaStream_t stream, cudaGraphNodeType type, std::function<cudaError_t()> work);
 // For calls that wait: an error, and the end of what is being recorded, where any stream records.
 cudaError_t forbid_while_recording();
 EmulatedStream& stream_of(cudaStream_t handle);
