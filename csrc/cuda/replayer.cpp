@@ -79,14 +79,18 @@ void start_kernels_early(cudaGraph_t graph) {
   Nodes from(count), to(count);
   std::vector<cudaGraphEdgeData> kinds(count);
   check(cudaGraphGetEdges(graph, from.data(), to.data(), kinds.data(), &count), "cudaGraphGetEdges");
-  for (size_t i = 0; i < count; ++i) {
-    if (!is_kernel(from[i]) || !is_kernel(to[i])) continue;
-    check(cudaGraphRemoveDependencies(graph, &from[i], &to[i], &kinds[i], 1), "cudaGraphRemoveDependencies");
-    cudaGraphEdgeData early = {};
-    early.from_port = cudaGraphKernelNodePortProgrammatic;
-    early.type = cudaGraphDependencyTypeProgrammatic;
-    check(cudaGraphAddDependencies(graph, &from[i], &to[i], &early, 1), "cudaGraphAddDependencies");
-  }
+  size_t kept = 0;
+  for (size_t i = 0; i < count; ++i)
+    if (is_kernel(from[i]) && is_kernel(to[i])) {
+      from[kept] = from[i], to[kept] = to[i], kinds[kept] = kinds[i];
+      ++kept;
+    }
+  check(cudaGraphRemoveDependencies(graph, from.data(), to.data(), kinds.data(), kept), "cudaGraphRemoveDependencies");
+  cudaGraphEdgeData early = {};
+  early.from_port = cudaGraphKernelNodePortProgrammatic;
+  early.type = cudaGraphDependencyTypeProgrammatic;
+  kinds.assign(kept, early);
+  check(cudaGraphAddDependencies(graph, from.data(), to.data(), kinds.data(), kept), "cudaGraphAddDependencies");
 }
 
 // Where the input of each step begins in memory of several; kernels find it as well aligned as any array.
