@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import minidl
 from minidl import _cpu, selftest
-from minidl.cli import app, config, plots
+from minidl.cli import app, config, imports
 from minidl.cli.predict import read_image
 from minidl.data import images as image_sets, load_images
 from requirements import missing, mnist_folder
@@ -270,7 +270,7 @@ def test_a_picture_without_matplotlib_is_refused_or_explained(monkeypatch):
     assert result.exit_code == 1
     assert "pip install matplotlib" in result.stderr
     assert "pip install matplotlib gives the picture" in train().stdout
-    assert plots.can_plot()
+    assert imports.can_plot()
 
 
 def test_tensorboard_is_checked_before_training_and_told_how_to_look_at(monkeypatch):

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import device_arrays
 import minidl
 from minidl import backends, nn, optim, training
 from minidl.backends import Backend
@@ -498,6 +501,34 @@ def test_the_command_trains_there_as_on_the_cpu(cuda: Backend, options: list[str
     losses = [[epoch["train_loss"] for epoch in run["epochs"]] for run in (there, here)]
     np.testing.assert_allclose(*losses, rtol=1000 * EPSILON)
     assert abs(there["test_accuracy"] - here["test_accuracy"]) <= 1 / 359  # one of the test images
+
+
+def test_a_training_leaves_no_arithmetic_to_cupy(
+    cuda: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy compiles a kernel at the first use of each function, which takes longer than an epoch of MNIST."""
+    if cuda.xp is not device_arrays.xp:
+        pytest.skip("CuPy does not say what it compiles")
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError(f"CuPy is asked for {arguments[1]}")
+
+    for name in ("__array_ufunc__", "__array_function__", "__setitem__"):
+        monkeypatch.setattr(device_arrays.DeviceArray, name, refuse)
+    files = [word for name in ("checkpoint", "record", "plot") for word in (f"--{name}", str(tmp_path / f"{name}.png"))]
+    arguments = ["train", "--dataset", "digits", "--epochs", "2", "--hidden", "16", "--device", "cuda", *files]
+    result = CliRunner().invoke(app, [*arguments, "--until-accuracy", "1"])
+    assert result.exit_code == 0, result.exception
+
+
+def test_threads_load_one_back_end(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "cuda", None)
+    monkeypatch.setattr(backends, "why_no_cuda", lambda: time.sleep(0.01) or "")
+    monkeypatch.setattr(backends, "cuda_module", lambda: cuda.kernels)
+    monkeypatch.setattr(backends.importlib, "import_module", lambda name: cuda.xp)
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(backends.load, ["cuda"] * 4))
+    assert all(backend is loaded[0] for backend in loaded)
 
 
 # ---- without

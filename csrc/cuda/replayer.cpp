@@ -79,14 +79,18 @@ void start_kernels_early(cudaGraph_t graph) {
   Nodes from(count), to(count);
   std::vector<cudaGraphEdgeData> kinds(count);
   check(cudaGraphGetEdges(graph, from.data(), to.data(), kinds.data(), &count), "cudaGraphGetEdges");
-  for (size_t i = 0; i < count; ++i) {
-    if (!is_kernel(from[i]) || !is_kernel(to[i])) continue;
-    check(cudaGraphRemoveDependencies(graph, &from[i], &to[i], &kinds[i], 1), "cudaGraphRemoveDependencies");
-    cudaGraphEdgeData early = {};
-    early.from_port = cudaGraphKernelNodePortProgrammatic;
-    early.type = cudaGraphDependencyTypeProgrammatic;
-    check(cudaGraphAddDependencies(graph, &from[i], &to[i], &early, 1), "cudaGraphAddDependencies");
-  }
+  size_t kept = 0;
+  for (size_t i = 0; i < count; ++i)
+    if (is_kernel(from[i]) && is_kernel(to[i])) {
+      from[kept] = from[i], to[kept] = to[i], kinds[kept] = kinds[i];
+      ++kept;
+    }
+  check(cudaGraphRemoveDependencies(graph, from.data(), to.data(), kinds.data(), kept), "cudaGraphRemoveDependencies");
+  cudaGraphEdgeData early = {};
+  early.from_port = cudaGraphKernelNodePortProgrammatic;
+  early.type = cudaGraphDependencyTypeProgrammatic;
+  kinds.assign(kept, early);
+  check(cudaGraphAddDependencies(graph, from.data(), to.data(), kinds.data(), kept), "cudaGraphAddDependencies");
 }
 
 // Where the input of each step begins in memory of several; kernels find it as well aligned as any array.
@@ -99,7 +103,9 @@ void copy(Stream stream, void* to, uintptr_t from, size_t bytes) {
 
 void copy_steps(Stream stream, char* to, const ReplayInput& input, int64_t first) {
   uintptr_t from = input.begin + first * input.stride;
-  if (input.stride >= (ptrdiff_t)input.bytes) {
+  constexpr ptrdiff_t longest_pitch = 0x7fffffff;  // that CUDA takes
+  if (input.bytes == 0) return;
+  if (input.stride >= (ptrdiff_t)input.bytes && input.stride <= longest_pitch) {
     check(cudaMemcpy2DAsync(to, pitch_of(input), (const void*)from, input.stride, input.bytes, steps_per_graph,
                             cudaMemcpyDeviceToDevice, stream.handle),
           "cudaMemcpy2DAsync of a captured step's inputs");
@@ -198,6 +204,12 @@ void Replayer::run_several(Stream stream, const Calls& calls, const std::vector<
 
 namespace {
 
+size_t stacked_bytes(const std::vector<ReplayInput>& inputs) {
+  size_t bytes = 0;
+  for (const ReplayInput& input : inputs) bytes += pitch_of(input) * steps_per_graph;
+  return bytes;
+}
+
 // Whether a step may change what a later one takes: then all are not to be copied before the first one.
 bool changes_inputs(const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t steps) {
   for (const ReplayInput& input : inputs) {
@@ -216,7 +228,7 @@ bool changes_inputs(const Calls& calls, const std::vector<ReplayInput>& inputs, 
 void Replayer::run(Stream stream, const Calls& calls, const std::vector<ReplayInput>& inputs, int64_t steps,
                    const Bind& bind) {
   int64_t step = 0;
-  if (steps >= steps_per_graph && !changes_inputs(calls, inputs, steps))
+  if (steps >= steps_per_graph && stacked_bytes(inputs) <= most_stacked_bytes && !changes_inputs(calls, inputs, steps))
     for (; steps - step >= steps_per_graph; step += steps_per_graph) run_several(stream, calls, inputs, step, bind);
   for (; step < steps; ++step) run_one(stream, calls, inputs, step, bind);
 }

@@ -26,6 +26,8 @@ using Bind = std::function<void(const std::vector<uintptr_t>&)>;
 // Steps in a graph of several. On an H200 a launch takes 5 us of the host's time, and the step of a small network 40 us
 // of the GPU's; beyond, there is nothing to gain.
 constexpr int64_t steps_per_graph = 16;
+// Memory for the inputs of a graph of several steps; steps with larger ones take longer than launching them.
+constexpr size_t most_stacked_bytes = size_t(64) << 20;
 
 // The graph of one step has the addresses of its first inputs. Others are copied to memory of the replayer's own, with
 // which the graph is then recorded; where the calls write to an input, it is recorded anew for every other address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import threading
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -103,6 +104,7 @@ def _configure_from_environment() -> None:
 _configure_from_environment()
 cpu = Backend("cpu", np, _cpu)
 cuda: Backend | None = None  # once it has been loaded
+_loading = threading.RLock()
 
 
 def loaded() -> list[Backend]:
@@ -123,23 +125,43 @@ def load(wanted: str | device | Backend | None) -> Backend:
         return cpu
     if isinstance(wanted, Backend):
         return wanted
+    return (cuda or _load_cuda()) if _is_cuda(wanted) else cpu
+
+
+def require(wanted: str | device) -> None:
+    """Raises what ``load`` would, without importing CuPy, which takes half a second."""
+    if _is_cuda(wanted):
+        _require_cuda()
+
+
+def start_driver(wanted: str | device) -> None:
+    """Has the driver of a device get ready, which takes as long again, without importing CuPy."""
+    if _is_cuda(wanted):
+        cuda_module().synchronize()
+
+
+def _is_cuda(wanted: str | device) -> bool:
     where = wanted if isinstance(wanted, device) else device(wanted)
-    if where.type == "cpu":
-        return cpu
-    if where.index:
+    if where.type == "cuda" and where.index:
         raise ValueError(
             f"device '{where}': minidl uses one GPU, cuda:0; CUDA_VISIBLE_DEVICES={where.index} makes it the other one"
         )
-    return cuda or _load_cuda()
+    return where.type == "cuda"
+
+
+def _require_cuda() -> None:
+    reason = why_no_cuda()
+    if reason:
+        raise ImportError(f"device 'cuda' cannot be used: {reason}; devices that exist: cpu")
 
 
 def _load_cuda() -> Backend:
     global cuda
-    reason = why_no_cuda()
-    if reason:
-        raise ImportError(f"device 'cuda' cannot be used: {reason}; devices that exist: cpu")
-    cuda = CudaBackend("cuda", importlib.import_module("cupy"), cuda_module())
-    _apply_matmul_precision()
+    with _loading:  # a thread may load it while the program does other things
+        if cuda is None:
+            _require_cuda()
+            cuda = CudaBackend("cuda", importlib.import_module("cupy"), cuda_module())
+            _apply_matmul_precision()
     return cuda
 
 

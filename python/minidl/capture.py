@@ -102,10 +102,10 @@ class Record:
         """Whether the step can be replayed now, and once more after that."""
         return self.is_complete and self.leaves.are_as_before() and self.leaves.are_left_as_before()
 
-    def replay_each(self, stacks: list[Any], steps: int) -> Any:
-        """Replays for every element along the first axis of the arrays."""
+    def replay_each(self, stacks: list[Tensor]) -> Any:
+        """Replays for every element along the first axis of the tensors, of which there is at least one."""
         changes.write_what_is_late()
-        self.plan.replay_each(stacks, steps)
+        self.plan.replay_each([stack.array for stack in stacks], len(stacks[0]))
         self.leaves.restore()
         return self.result
 
@@ -139,12 +139,11 @@ class CapturedStep:
         record.leaves.restore()
         return calls
 
-    def is_recorded(self, *args: Any) -> bool:
-        """Whether a call with these arguments, and more of them after it, would run no Python."""
-        if anomaly.is_on:
-            return False
-        record, _ = self._record_of(args)
-        return record is not None and record.is_repeatable
+    def recorded(self, *args: Any) -> Record | None:
+        """The record of a step with which calls with such arguments, one after the other, would run no Python; None
+        where they would."""
+        record = None if anomaly.is_on else self._record_of(args)[0]
+        return record if record is not None and record.is_repeatable else None
 
     def each(self, *args: Any) -> Any:
         """Calls the step with each element along the first axis of its tensors, which must have one length: with
@@ -167,9 +166,9 @@ class CapturedStep:
         steps, result = lengths.pop(), None
         for done in range(steps):
             row = _element(args, done)
-            record = None if anomaly.is_on else self._record_of(row)[0]
-            if record is not None and record.is_repeatable:
-                return record.replay_each([stack.array[done:] for stack in stacks], steps - done)
+            record = self.recorded(*row)
+            if record is not None:
+                return record.replay_each([stack[done:] for stack in stacks])
             result = self(*row)
         return result
 

@@ -117,7 +117,7 @@ def train(
     with plain_errors():
         if threads is not None:
             backends.set_num_threads(threads)
-        backends.load(device)
+        backends.require(device)
         if hidden is not None:
             options["hidden"] = parse_hidden(hidden)
         if resume is not None and given:

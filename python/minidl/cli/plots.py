@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +9,7 @@ from minidl import ops, plots
 from minidl.autograd import no_grad
 from minidl.cli.outputs import Outputs
 from minidl.data import ImageSet
-from minidl.plots.style import can_plot
 from minidl.training import History
-
-
-def import_beside() -> None:
-    """Imports what the picture needs in a thread, for a caller that unpacks data meanwhile: 0.3 s less at the end."""
-
-    def load() -> None:
-        with contextlib.suppress(Exception):  # to be raised where the picture is drawn
-            for module in ("matplotlib.backends.backend_agg", "matplotlib.figure"):
-                importlib.import_module(module)
-
-    if can_plot():
-        threading.Thread(target=load, daemon=True).start()
 
 
 def plot_learning_curve(history: History, path: Path, title: str, test_loss: float, test_accuracy: float) -> None:

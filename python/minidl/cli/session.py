@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from minidl.cli.config import RunConfig
+from minidl.cli.imports import import_beside
 from minidl.cli.outputs import check_folder, check_writable, choose_outputs
-from minidl.cli.plots import import_beside
 from minidl.cli.train import Outcome, load_or_fall_back, train, write_results
 from minidl.data import load_images
 from minidl.plots.style import SUFFIXES, can_plot
@@ -59,7 +59,7 @@ def run(request: Request, console: Console) -> Outcome:
             check_writable(Path(path))
     if request.plot is not None and request.plot.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--plot must end in {' or '.join(SUFFIXES)}, got {str(request.plot)!r}")
-    import_beside()
+    import_beside(request.device)
     if request.resume is not None:
         config = RunConfig.from_json(_run_options(request.resume))
         images = load_images(config.dataset, request.data_dir, show_progress=not console.quiet)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,6 +34,8 @@ def download(
     Raises:
         DownloadError: every mirror failed.
     """
+    import http.client
+
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     failures = []
@@ -59,6 +58,8 @@ def download(
 
 
 def _receive(url: str, path: Path, max_bytes: int, progress: Progress | None) -> None:
+    import urllib.request
+
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, path.open("wb") as file:
         length = response.headers.get("Content-Length")
         expected = int(length) if length and length.isdigit() else None
@@ -76,7 +77,9 @@ def _receive(url: str, path: Path, max_bytes: int, progress: Progress | None) ->
         os.fsync(file.fileno())
 
 
-def _reason(error: OSError | http.client.HTTPException) -> str:
+def _reason(error: Exception) -> str:
+    import urllib.error
+
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):

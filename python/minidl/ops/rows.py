@@ -70,5 +70,6 @@ def _require(x: Tensor, index: Tensor, name: str, dims: int = 2) -> None:
     if index.array.dtype != np.int64:
         raise TypeError(f"{name}: index must be int64, got {index.dtype}")
     rows = x.array.shape[0]
-    if index.array.size and (index.array.min() < 0 or index.array.max() >= rows):
-        raise IndexError(f"{name}: index must be in [0, {rows}), got {index.array.min()} to {index.array.max()}")
+    numbers = index.backend.to_host(index.array)  # CuPy would compile kernels of its own
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= rows):
+        raise IndexError(f"{name}: index must be in [0, {rows}), got {numbers.min()} to {numbers.max()}")

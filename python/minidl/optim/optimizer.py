@@ -139,7 +139,7 @@ class Optimizer:
                 is_counter = name in self.counter_names
                 shape, dtype = ((), _float64) if is_counter else (param.array.shape, param.array.dtype)
                 array = param.backend.empty(shape, dtype)
-                array.fill(self.initial_value(name, group))
+                param.backend.kernels.fill(array, self.initial_value(name, group))
                 state[name] = Tensor(array, param.backend)
         return state
 

@@ -26,8 +26,11 @@ from minidl.training.penalties import Penalty
 from minidl.training.results import ResultLog, device_of_model
 from minidl.training.schedules import StepSchedule
 
-# Reading a loss waits for the device; on a GPU that is done for this many steps at once.
+# Reading losses waits for the device, and a GPU then has nothing to do until more steps are launched: there it is done
+# for so many steps at once, and not sooner than so long after the last time.
 GPU_STEPS_PER_READ = 50
+GPU_SECONDS_PER_READ = 0.02
+MOST_UNREAD_STEPS = 1000
 # What a GPU does without Python between the steps: as many as one of its graphs holds (csrc/cuda/replayer.h).
 GPU_STEPS_PER_GROUP = 16
 
@@ -84,7 +87,8 @@ class Training:
         is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         self._steps_per_read = 1 if is_on_cpu else GPU_STEPS_PER_READ
         self._pending: list[list[int]] = []  # samples in each batch of the steps whose results are not read yet
-        self._results = ResultLog(self._steps_per_read * accumulate + GPU_STEPS_PER_GROUP, where)
+        self._read_at = 0.0
+        self._results = ResultLog((1 if is_on_cpu else MOST_UNREAD_STEPS + GPU_STEPS_PER_GROUP) * accumulate, where)
         self._source = BatchSource(train_data)
         self._are_grouped = False
         self._schedule = StepSchedule(scheduler if schedule_every == "step" else None, optimizer, where)
@@ -216,14 +220,15 @@ class Training:
     def _train_group(self, stack: tuple[Any, ...]) -> None:
         """Steps on each of the batches that the first axis counts."""
         steps, samples = stack[0].shape
-        if not self._captured_step.is_recorded((_row(stack, 0),), self._schedule.arrays()):
+        record = self._captured_step.recorded((_row(stack, 0),), self._schedule.arrays())
+        if record is None:
             for i in range(steps):
                 self._train_step((_row(stack, i),))
                 if self._interrupt.is_set:
                     return
             return
         self._notify("on_batch_begin")
-        self._captured_step.each((stack,), self._schedule.stacked_arrays(steps))
+        record.replay_each([*stack, *self._schedule.stacked_arrays(steps)])
         self._count_steps([[samples]] * steps)
         self._notify("on_batch_end")
 
@@ -231,8 +236,15 @@ class Training:
         """After steps on batches of so many samples."""
         self._step += len(samples)
         self._pending += samples
-        if len(self._pending) >= self._steps_per_read:
+        if self._is_time_to_read():
             self._read_pending()
+            self._read_at = time.perf_counter()
+
+    def _is_time_to_read(self) -> bool:
+        if self._steps_per_read == 1 or len(self._pending) >= MOST_UNREAD_STEPS:
+            return True
+        has_waited = time.perf_counter() - self._read_at >= GPU_SECONDS_PER_READ
+        return len(self._pending) >= self._steps_per_read and has_waited
 
     def _compute_step(self, batches: tuple[Any, ...], schedules: list[Any]) -> None:
         """The part of a step that is captured. The optimizer's kernels read the schedules."""

@@ -29,7 +29,8 @@ class ResultLog:
 
     def last(self, count: int) -> list[tuple[float, int | None]]:
         """The last results, the latest last: (loss, right answers or None)."""
-        values = self._log.tolist()
-        rows = [place % self.rows for place in range(int(values[0]) - count, int(values[0]))]
-        pairs = [(values[1 + 2 * row], values[2 + 2 * row]) for row in rows]
+        log = self._log.cpu().numpy()
+        end = int(log[0])
+        rows = [place % self.rows for place in range(end - count, end)]
+        pairs = log[1:].reshape(self.rows, 2)[rows].tolist()
         return [(loss, None if correct < 0 else int(correct)) for loss, correct in pairs]

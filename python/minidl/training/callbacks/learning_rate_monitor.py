@@ -54,6 +54,10 @@ class LearningRateMonitor(Callback):
         self.rates: list[list[float]] = []
         self.momenta: list[list[float]] = []
 
+    @property
+    def follows_every_step(self) -> bool:
+        return self.every == "step"
+
     def on_batch_begin(self, training: Training) -> None:
         if self.every == "epoch" and training.step > 0:
             return
