@@ -183,7 +183,14 @@ def test_rounded_products_are_those_of_rounded_factors(
 
 # m, n, k: both tiles of sm_90's warpgroups, whole and cut off, with and without a second split of k. A product of 10
 # columns and one of unaligned lines go other ways.
-LARGE_SHAPES = [(1024, 1024, 1024), (1028, 1100, 300), (260, 1036, 2052), (2052, 4100, 68), (1024, 10, 1024), (515, 1031, 77)]
+LARGE_SHAPES = [
+    (1024, 1024, 1024),
+    (1028, 1100, 300),
+    (260, 1036, 2052),
+    (2052, 4100, 68),
+    (1024, 10, 1024),
+    (515, 1031, 77),
+]
 
 
 @pytest.mark.parametrize("backend", ["cuda:gpu"], indirect=True)

@@ -75,48 +75,40 @@ struct Slot {
 
 enum NamedBarrier { all_threads = 1, all_multipliers };
 
-template <class Tile, bool a_contiguous, bool b_contiguous>
+template <class Tile, bool a_contiguous, bool b_contiguous, bool has_line_sums>
 __device__ void feed(const Product<float>& p, const WarpgroupPlace& at, const WarpgroupShared<Tile>& shared) {
   Feeder<Tile, Tile::m, a_contiguous> a(p.a, at.batch, at.first_m, at.first_step, at.depth);
   Feeder<Tile, Tile::n, b_contiguous> b(p.b, at.batch, at.first_n, at.first_step, at.depth);
   typename decltype(a)::LineSums line_sums = {};
 #pragma unroll
-  for (int held = 0; held < Tile::stages_held; ++held) {
+  for (int square = 0; square < a.squares; ++square) a.load(square);
 #pragma unroll
-    for (int square = 0; square < a.squares; ++square) a.load(held, square);
-#pragma unroll
-    for (int square = 0; square < b.squares; ++square) b.load(held, square);
-    a.advance();
-    b.advance();
-  }
+  for (int square = 0; square < b.squares; ++square) b.load(square);
   __syncthreads();
   Slot<Tile> slot;
 #pragma unroll 1
-  for (int first = 0; first < at.depth; first += Tile::stages_held * Tile::depth)
+  for (int first = 0; first < at.depth; first += Tile::depth) {
+    a.advance();
+    b.advance();
+    char* stage = shared.stage(slot.number);
+    wait(shared.free + slot.number, slot.parity ^ 1);
+    if constexpr (has_line_sums) a.add_to(line_sums);
+    // A square of the next stage is on its way as soon as this one's has left the registers
 #pragma unroll
-    for (int held = 0; held < Tile::stages_held; ++held) {
-      if (first + held * Tile::depth >= at.depth) break;
-      char* stage = shared.stage(slot.number);
-      wait(shared.free + slot.number, slot.parity ^ 1);
-      if (!a_contiguous && !b_contiguous && at.has_line_sums) a.add_to(line_sums, held);
-    // A square is under way again as soon as its registers are free
-#pragma unroll
-      for (int square = 0; square < a.squares; ++square) {
-        a.store(stage, held, square);
-        a.load(held, square);
-      }
-#pragma unroll
-      for (int square = 0; square < b.squares; ++square) {
-        b.store(stage + Tile::m * Tile::line_bytes, held, square);
-        b.load(held, square);
-      }
-      a.advance();
-      b.advance();
-      __syncwarp();
-      if (threadIdx.x % warp_threads == 0) arrive(shared.full + slot.number);
-      slot.advance();
+    for (int square = 0; square < a.squares; ++square) {
+      a.store(stage, square);
+      a.load(square);
     }
-  if (!a_contiguous && !b_contiguous && at.has_line_sums) a.store_sums(shared.line_sums, line_sums);
+#pragma unroll
+    for (int square = 0; square < b.squares; ++square) {
+      b.store(stage + Tile::m * Tile::line_bytes, square);
+      b.load(square);
+    }
+    __syncwarp();
+    if (threadIdx.x % warp_threads == 0) arrive(shared.full + slot.number);
+    slot.advance();
+  }
+  if constexpr (has_line_sums) a.store_sums(shared.line_sums, line_sums);
 }
 
 // One warpgroup's half of the sums.
@@ -238,7 +230,11 @@ __global__ void __launch_bounds__(Tile::threads, 1)
 
   if (threadIdx.x >= Tile::multipliers) {
     give_registers_back<Tile::feeder_registers>();
-    feed<Tile, a_contiguous, b_contiguous>(p, at, shared);
+    constexpr bool may_sum_lines = !a_contiguous && !b_contiguous;
+    if (may_sum_lines && at.has_line_sums)
+      feed<Tile, a_contiguous, b_contiguous, may_sum_lines>(p, at, shared);
+    else
+      feed<Tile, a_contiguous, b_contiguous, false>(p, at, shared);
     arrive_at(all_threads, Tile::threads);
     return;
   }
