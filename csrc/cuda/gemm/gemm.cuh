@@ -6,24 +6,12 @@
 #include "epilogue.cuh"
 #include "multiplier.cuh"
 #include "plan.cuh"
+#include "raster.cuh"
 #include "tensor_multiplier.cuh"
+#include "warpgroup_products.h"
 
 namespace MINIDL_TARGET {
 namespace {
-
-// Tiles of 8 rows of tiles follow each other: what runs at one time shares its lines of a and b in L2.
-constexpr unsigned raster_rows = 8;
-
-__device__ inline unsigned smaller(unsigned a, unsigned b) { return a < b ? a : b; }
-
-struct TilePlace {
-  unsigned m, n;
-};
-__device__ inline TilePlace tile_place(unsigned tile, unsigned tiles_m, unsigned tiles_n) {
-  unsigned band = tile / (raster_rows * tiles_n), within = tile % (raster_rows * tiles_n);
-  unsigned rows = smaller(raster_rows, tiles_m - band * raster_rows);
-  return {band * raster_rows + within % rows, within / rows};
-}
 
 // The sums of a's lines, whose stages are [depth][m]: a thread takes a vector of lines and some of the steps.
 template <class Tile>
@@ -252,6 +240,7 @@ void multiply_in_tiles(Stream stream, const Product<T>& p, TileList<Tile...> til
 template <typename T>
 void multiply_in_tiles(Stream stream, const Product<T>& p) {
   if constexpr (sizeof(T) == sizeof(float)) {
+    if (multiply_by_warpgroups(stream, p)) return;
     if (stream.allows_bfloat16) return multiply_in_tiles(stream, p, tiles_for<T, Arithmetic::bfloat16>());
     if (stream.allows_tf32) return multiply_in_tiles(stream, p, tiles_for<T, Arithmetic::tf32>());
   }
