@@ -31,13 +31,6 @@ __device__ inline void wait(uint64_t* barrier, unsigned parity) {
       "r"(parity)
       : "memory");
 }
-// Named barriers, for some of a block's threads.
-__device__ inline void arrive_at(int name, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(name), "r"(threads) : "memory");
-}
-__device__ inline void meet_at(int name, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
-}
 
 // ---- registers: a warpgroup's share of what the block was launched with
 
