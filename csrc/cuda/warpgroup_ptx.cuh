@@ -31,13 +31,6 @@ __device__ inline void wait(uint64_t* barrier, unsigned parity) {
       "r"(parity)
       : "memory");
 }
-// Named barriers, for some of a block's threads.
-__device__ inline void arrive_at(int name, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(name), "r"(threads) : "memory");
-}
-__device__ inline void meet_at(int name, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
-}
 
 // ---- registers: a warpgroup's share of what the block was launched with
 
@@ -82,7 +75,9 @@ __device__ inline uint32_t round_to_tf32_in_place(float x) {
   uint32_t bits = __float_as_uint(x);
   asm("{\n"
       ".reg .pred is_finite;\n"
-      "testp.finite.f32 is_finite, %1;\n"
+      ".reg .f32 size;\n"
+      "abs.f32 size, %1;\n"
+      "setp.lt.f32 is_finite, size, 0f7f800000;\n"
       "@is_finite add.u32 %0, %0, 0x1000;\n"
       "}"
       : "+r"(bits)
