@@ -140,7 +140,10 @@ def test_every_file_is_compiled_for_every_shipped_architecture(
     stems = defaultdict(set)
     for kernel in usages:
         stems[kernel.architecture].add(kernel.stem)
-    assert dict(stems) == {architecture: set(STEMS) for architecture in real}
+    expected = {architecture: set(STEMS) for architecture in real}
+    if "sm_90" in real:
+        expected["sm_90a"] = {"warpgroup_products"}
+    assert dict(stems) == expected
     assert machine_code.ptx_architectures(cuobjdump, module) == virtual
 
 
@@ -169,6 +172,18 @@ def test_budget_names_kernels_that_exist(usages: dict[Kernel, Usage]) -> None:
 
 def test_matrix_product_copies_16_bytes_past_the_registers(instructions: dict[Kernel, set[str]]) -> None:
     require_somewhere(instructions, r"LDGSTS\.E(\.\w+)*\.128(\.\w+)*", [("matmul", "multiply_kernel")])
+
+
+def test_warpgroups_multiply_both_kinds_of_rounded_factors(cuobjdump: str, module: Path) -> None:
+    """By the instructions of sm_90a, whose loads and stores of factors are 16 bytes as well."""
+    for_warpgroups = machine_code.instructions(cuobjdump, module, "sm_90a")
+    if not for_warpgroups and "sm_90" not in shipped_architectures()[0]:
+        return
+    kernel = [("warpgroup_products", "multiply_by_warpgroups_kernel")]
+    for multiplication in (r"HGMMA\.64x128x8\.F32\.TF32", r"HGMMA\.64x128x16\.F32\.BF16"):
+        require_somewhere(for_warpgroups, multiplication, kernel)
+    require_somewhere(for_warpgroups, r"LDG\.E(\.\w+)*\.128(\.\w+)*", kernel)
+    require_somewhere(for_warpgroups, r"STS\.128", kernel)
 
 
 def test_kernels_bound_by_memory_load_16_bytes(instructions: dict[Kernel, set[str]]) -> None:

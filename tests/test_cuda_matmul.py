@@ -179,3 +179,47 @@ def test_rounded_products_are_those_of_rounded_factors(
     grad_out = np.ascontiguousarray(expected, np.float32)
     backend.kernels.linear_backward_weight(grad_out, a, grad_weight, bias_sums)
     assert_close(bias_sums, grad_out.sum(0, dtype=np.float64), 8 + m**0.5, "bias", np.abs(grad_out).sum(0))
+
+
+# m, n, k: both tiles of sm_90's warpgroups, whole and cut off, with and without a second split of k. A product of 10
+# columns and one of unaligned lines go other ways.
+LARGE_SHAPES = [
+    (1024, 1024, 1024),
+    (1028, 1100, 300),
+    (260, 1036, 2052),
+    (2052, 4100, 68),
+    (1024, 10, 1024),
+    (515, 1031, 77),
+]
+
+
+@pytest.mark.parametrize("backend", ["cuda:gpu"], indirect=True)
+@pytest.mark.parametrize("rounding", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("shape", LARGE_SHAPES, ids=str)
+def test_rounded_products_of_a_large_layer(
+    shape: tuple[int, int, int], rounding: str, backend: Backend, precision: None
+) -> None:
+    m, n, k = shape
+    nearest = (10, False) if rounding == "tf32" else (7, True)
+    a, b = make(m, k, dtype=np.float32, seed=1), make(k, n, dtype=np.float32, seed=2)
+    bias, saved = make(n, dtype=np.float32, seed=3), make(m, n, dtype=np.float32, seed=4)
+    expected, scale = product(rounded(a, *nearest), rounded(b, *nearest))
+    getattr(backend.kernels, f"set_allows_{rounding}")(True)
+    for transpose_a, transpose_b in LAYOUTS:
+        left, right = (x.T.copy() if t else x for x, t in ((a, transpose_a), (b, transpose_b)))
+        outs = [saved.copy() for _ in range(2)]
+        for out in outs:
+            backend.kernels.matmul(left, right, out, transpose_a, transpose_b, accumulate=True)
+        what = f"transposed {transpose_a} {transpose_b}"
+        assert_close(outs[0], expected + saved, 8 + k**0.5, what, scale + np.abs(saved))
+        assert_bitwise_equal(outs[1], outs[0], f"{what}, the second run")
+
+    relu, out = int(_cpu.Activation.relu), np.full((m, n), np.nan, np.float32)
+    backend.kernels.linear_forward(a, b.T.copy(), bias, out, relu)
+    assert_close(out, np.maximum(expected + bias, 0), 8 + k**0.5, "forward", scale + np.abs(bias))
+    backend.kernels.linear_backward_input(a, b, out, saved, relu)
+    assert_close(out, expected * (saved > 0), 8 + k**0.5, "backward input", scale)
+    line_sums = np.full(m, np.nan, np.float32)
+    backend.kernels.linear_backward_weight(a.T.copy(), b, out, line_sums)
+    assert_close(out, expected, 8 + k**0.5, "weight", scale)
+    assert_close(line_sums, a.sum(1, dtype=np.float64), 8 + k**0.5, "bias", np.abs(a).sum(1))

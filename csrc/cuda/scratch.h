@@ -16,7 +16,7 @@ class Scratch {
 
  private:
   void* data_ = nullptr;
-  int major_ = 0;  // of the GPU's compute capability
+  int major_ = 0, minor_ = 0;  // of the GPU's compute capability
 };
 
 }  // namespace minidl

@@ -34,12 +34,14 @@ Stream Scratch::stream(cudaStream_t handle) {
     int device = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
     check(cudaDeviceGetAttribute(&major_, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&minor_, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
   }
   Stream stream{handle, static_cast<char*>(data_) + counters_bytes, static_cast<unsigned*>(data_)};
   const bool has_rounded_products = major_ >= least_major_for_rounded_products;
   stream.allows_tf32 = has_rounded_products && allows_tf32.load(std::memory_order_relaxed);
   stream.allows_bfloat16 = has_rounded_products && allows_bfloat16.load(std::memory_order_relaxed);
   stream.has_clusters = major_ >= least_major_for_clusters;
+  stream.has_warpgroup_products = major_ == 9 && minor_ == 0;
   return stream;
 }
 

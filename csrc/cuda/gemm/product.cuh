@@ -45,6 +45,8 @@ __host__ __device__ bool has_vectors(const T* data, int64_t stride) {
   return (uintptr_t)data % vector_bytes == 0 && stride % vector_size<T> == 0;
 }
 
+}  // namespace
+
 // One factor as lines along k: the rows of a, the columns of b.
 template <typename T>
 struct Factor {
@@ -70,6 +72,8 @@ struct Product {
   bool repeats_bias = false;  // bias is one value for all of out
   T* line_sums = nullptr;     // m values, (+)= the sums of a's lines along k, or null; a's lines lie side by side then
 };
+
+namespace {
 
 // Whether out, and what is read like out, can be accessed in vectors.
 template <typename T>
