@@ -29,6 +29,16 @@ class GradientsOf(Callback):
         self.largest.append(max(float(np.abs(grad).max()) for grad in grads))
 
 
+def test_callbacks_say_whether_they_follow_every_step() -> None:
+    followers = [GradientsOf(), LearningRateMonitor(), StopAt(1, 1)]
+    others = [GradientClipping(1.0), LearningRateMonitor("epoch"), training.ProgressBar(), training.EarlyStopping()]
+    assert all(callback.follows_every_step for callback in followers)
+    assert not any(callback.follows_every_step for callback in others)
+    plain: Any = Callback()
+    plain.on_batch_end = lambda training: None
+    assert plain.follows_every_step
+
+
 # ---- gradient clipping
 
 

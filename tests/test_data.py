@@ -298,6 +298,17 @@ def test_gathered_and_collated_batches_are_equal():
     assert len(DataLoader(dataset, 4, drop_last=True)) == len(list(DataLoader(dataset, 4, drop_last=True))) == 2
 
 
+def test_batches_follow_the_sampler_of_a_batch_sampler():
+    dataset = TensorDataset(minidl.arange(11))
+    batches = data.BatchSampler(data.RandomSampler(dataset), 4, False)
+    minidl.manual_seed(1)
+    order = [index for batch in batches for index in batch]
+    minidl.manual_seed(1)
+    loaded = [x.tolist() for (x,) in DataLoader(dataset, batch_sampler=batches)]
+    assert loaded == [order[:4], order[4:8], order[8:]]
+    assert order != sorted(order)
+
+
 def test_a_subset_of_a_tensor_dataset_is_gathered_too():
     subset = data.Subset(TensorDataset(rows(11), minidl.arange(11)), [8, 3, 5])
     (batch,) = DataLoader(subset, 3)

@@ -17,6 +17,7 @@ from minidl import nn, optim, training
 from minidl.data import DataLoader, TensorDataset
 from minidl.nn import functional
 from minidl.training import Callback, EarlyStopping, ModelCheckpoint, NonFiniteLossError, fit
+from minidl.training.evaluation import Evaluator
 from training_runs import StopAt, build, digits_loader, held_out, same_weights, train
 
 # ---- learning
@@ -68,6 +69,29 @@ def test_evaluate_leaves_the_mode_of_the_model():
     training.evaluate(model, held_out())
     assert model.training
     assert all(minidl.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_a_measure_that_counts_is_evaluated_like_a_loss():
+    batches = [
+        (minidl.tensor([[2.0, 0.0], [0.0, 2.0]]), minidl.tensor([0, 0])),
+        (minidl.zeros(1, 2), minidl.tensor([1])),
+    ]
+    errors, accuracy = training.evaluate(nn.Identity(), batches, lambda x, labels: x.argmax(1).ne(labels).sum())
+    assert (errors, accuracy) == (1.0, 1 / 3)  # the mean over samples of 1 for two and 1 for one
+
+
+@pytest.mark.parametrize("metrics", [{}, {"accuracy": training.metrics.accuracy}], ids=["plain", "metrics"])
+def test_captured_evaluations_are_those_of_python(metrics: dict[str, object]):
+    """Three batches, the last one shorter, again and again while the weights change."""
+    _, model = train(epochs=1)
+    captured = Evaluator(model, held_out(), functional.cross_entropy, metrics)
+    for _ in range(4):
+        with minidl.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.9)
+        plain = Evaluator(model, held_out(), functional.cross_entropy, metrics, captures=False)
+        assert captured.measure() == plain.measure()
+    assert all(record.is_complete for record in captured._step.records.values())
 
 
 # ---- bit by bit

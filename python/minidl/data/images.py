@@ -185,8 +185,14 @@ def _download_files(name: str, data_dir: str | os.PathLike[str] | None, fetch: b
 
 
 def _read_image_set(name: str, paths: list[Path]) -> ImageSet:
+    from concurrent.futures import ThreadPoolExecutor
+
     source = SOURCES[name]
-    arrays = [read_idx(path, file.size_bytes, file.sha256) for path, file in zip(paths, source.files, strict=True)]
+    with ThreadPoolExecutor(len(paths)) as pool:  # unpacking and hashing need no lock of the interpreter
+        jobs = [
+            pool.submit(read_idx, path, f.size_bytes, f.sha256) for path, f in zip(paths, source.files, strict=True)
+        ]
+    arrays = [job.result() for job in jobs]
     train_images, train_labels, test_images, test_labels = arrays
     for images, labels, path in ((train_images, train_labels, paths[0]), (test_images, test_labels, paths[2])):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
