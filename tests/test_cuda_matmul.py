@@ -21,8 +21,7 @@ SHAPES = [
     (32, 32, 64),  # exactly a small tile and a stage
     (10, 12, 7000),  # a single tile in many splits
     (64, 128, 784),  # a few tiles in splits
-    (300, 120, 36),  # tiles of two heights, no split
-    (1030, 1100, 20),  # the large tile, cut off on both sides
+    (300, 120, 36),  # some tiles, no split
     (1, 300, 1100),  # a line times a matrix, in splits
     (300, 1, 700),
     (1, 9, 20),
@@ -74,6 +73,20 @@ def test_products_of_every_plan(
         again: Array = np.full((m, n), np.nan, dtype)
         backend.kernels.matmul(left, right, again, transpose_a, transpose_b)
         assert_bitwise_equal(again, out, "the second run")
+
+
+@on_cuda
+@pytest.mark.parametrize("shape", [(1010, 1000, 90), (2010, 2020, 60)], ids=str)
+def test_products_in_larger_tiles(shape: tuple[int, int, int], backend: Backend) -> None:
+    """Tiles of 64 x 64 and 128 x 128, cut off on both sides."""
+    m, n, k = shape
+    a, b = make(m, k, dtype=np.float32, seed=1), make(k, n, dtype=np.float32, seed=2)
+    expected, scale = product(a, b)
+    for transpose_a, transpose_b in LAYOUTS:
+        out = np.empty((m, n), np.float32)
+        left, right = (x.T.copy() if t else x for x, t in ((a, transpose_a), (b, transpose_b)))
+        backend.kernels.matmul(left, right, out, transpose_a, transpose_b)
+        assert_close(out, expected, 4 + k**0.5, f"transposed {transpose_a} {transpose_b}", scale)
 
 
 @on_cuda

@@ -65,16 +65,20 @@ __device__ inline void follow_earlier_kernels() {
 #endif
 }
 
-// Starts to copy 4, 8 or 16 bytes from global to shared memory, both aligned to as many; zeros, and nothing is read,
-// where not wanted.
-template <int bytes>
+// Starts to copy 4, 8 or 16 bytes from offset_bytes behind `global` to shared memory, both aligned to as many; zeros,
+// and nothing is read, where not wanted. The offset is a part of the instruction: of a sum the compiler makes an
+// addition.
+template <int bytes, int offset_bytes = 0>
 __device__ inline void copy_async(void* shared, const void* global, bool is_wanted) {
   unsigned to = (unsigned)__cvta_generic_to_shared(shared);
   int wanted_bytes = is_wanted ? bytes : 0;
   if constexpr (bytes == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(wanted_bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1 + %2], 16, %3;" ::"r"(to), "l"(global), "n"(offset_bytes),
+                 "r"(wanted_bytes)
+                 : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(bytes), "r"(wanted_bytes)
+    asm volatile("cp.async.ca.shared.global [%0], [%1 + %2], %3, %4;" ::"r"(to), "l"(global), "n"(offset_bytes),
+                 "n"(bytes), "r"(wanted_bytes)
                  : "memory");
 }
 

@@ -27,9 +27,10 @@ constexpr bool has_async_copies = true;
 // A kernel of the emulator starts when those before it have ended.
 inline void follow_earlier_kernels() {}
 
-template <int bytes>
-void copy_async(void* shared, const void* global, bool is_wanted, emulator::Site site = emulator::Site::here()) {
+template <int bytes, int offset_bytes = 0>
+void copy_async(void* shared, const void* from, bool is_wanted, emulator::Site site = emulator::Site::here()) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
+  const void* global = static_cast<const char*>(from) + offset_bytes;
   if ((uintptr_t)shared % bytes != 0 || (is_wanted && (uintptr_t)global % bytes != 0))
     emulator::fail(site, "an asynchronous copy of %d bytes to %p from %p, which are not aligned to as many", bytes,
                    shared, global);

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "epilogue.cuh"
+#include "loader.cuh"
 #include "multiplier.cuh"
 #include "plan.cuh"
 #include "raster.cuh"
@@ -45,9 +46,46 @@ struct LineSums {
   }
 };
 
+// Multiplies `depth` steps, stage by stage. A step is read while the one before it is multiplied: the last of a stage
+// lies in registers when all threads meet, and its slot is free for the stage that comes `stages` later.
+template <class Tile, class Product, class StageAt, class Fetch, class Deposit, class Add>
+__device__ void multiply_read_ahead(Product& product, int depth, StageAt stage_at, Fetch fetch, Deposit deposit,
+                                    Add add_lines) {
+  if (depth <= 0) return;
+#pragma unroll 1
+  for (int slot = 0; slot < Tile::stages; ++slot) {
+    fetch(slot, depth - slot * Tile::depth);
+    deposit(slot, depth - slot * Tile::depth);
+  }
+  wait_for_copies<Tile::stages - 1>();
+  __syncthreads();
+  product.read(stage_at(0), 0);
+  int slot = 0, steps = depth;
+#pragma unroll 1
+  while (true) {
+    add_lines(stage_at(slot));
+#pragma unroll
+    for (int step = 0; step < Tile::slice_depth - 1; ++step) {
+      product.read(stage_at(slot), step + 1);
+      product.multiply(step);
+    }
+    if (steps <= Tile::depth) break;
+    if (steps < depth) deposit(slot > 0 ? slot - 1 : Tile::stages - 1, steps - (Tile::stages - 1) * Tile::depth);
+    wait_for_copies<Tile::stages - 2>();
+    __syncthreads();
+    int next_slot = slot + 1 < Tile::stages ? slot + 1 : 0;
+    product.read(stage_at(next_slot), 0);
+    fetch(slot, steps - Tile::stages * Tile::depth);
+    slot = next_slot;
+    product.multiply(Tile::slice_depth - 1);
+    steps -= Tile::depth;
+  }
+  product.multiply(Tile::slice_depth - 1);
+}
+
 // out[b] (m x n) = epilogue(a[b] (m x k) b[b] (k x n)); line_sums = sums of a over k
 template <class Tile, bool a_contiguous, bool b_contiguous>
-__global__ void __launch_bounds__(Tile::threads, 2)
+__global__ void __launch_bounds__(Tile::threads, has_async_copies ? Tile::resident_blocks : 1)
     multiply_kernel(Product<typename Tile::T> p, Plan plan, bool a_vectorized, bool b_vectorized, bool out_vectorized,
                     void* scratch, unsigned* arrivals) {
   follow_earlier_kernels();
@@ -63,8 +101,14 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   int depth = p.k - first_step < plan.split_depth ? (int)(p.k - first_step) : plan.split_depth;
   bool has_line_sums = !a_contiguous && !b_contiguous && p.line_sums && place.n == 0;
 
-  Loader<Tile, Tile::m, Tile::reading_lanes_m, a_contiguous> a(p.a, a_vectorized, batch, first_m, first_step);
-  Loader<Tile, Tile::n, Tile::reading_lanes_n, b_contiguous> b(p.b, b_vectorized, batch, first_n, first_step);
+  using LoaderA =
+      std::conditional_t<Tile::uses_tensor_cores, Loader<Tile, Tile::m, Tile::reading_lanes_m, a_contiguous>,
+                         StepLoader<Tile, Tile::m, a_contiguous>>;
+  using LoaderB =
+      std::conditional_t<Tile::uses_tensor_cores, Loader<Tile, Tile::n, Tile::reading_lanes_n, b_contiguous>,
+                         StepLoader<Tile, Tile::n, b_contiguous>>;
+  LoaderA a(p.a, a_vectorized, batch, first_m, first_step);
+  LoaderB b(p.b, b_vectorized, batch, first_n, first_step);
   std::conditional_t<Tile::uses_tensor_cores, TensorMultiplier<Tile, a_contiguous, b_contiguous>,
                      Multiplier<Tile, a_contiguous, b_contiguous>>
       product;
@@ -75,34 +119,40 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   auto fetch = [&](int slot, int steps) {
     if (steps > 0) {
       a.fetch(stage_at(slot), steps);
-      b.fetch(stage_at(slot) + Tile::m * Tile::depth, steps);
+      b.fetch(stage_at(slot) + Tile::stage_a_size, steps);
     }
     close_copy_group();
   };
   auto deposit = [&](int slot, int steps) {
     if (steps > 0) {
       a.deposit(stage_at(slot));
-      b.deposit(stage_at(slot) + Tile::m * Tile::depth);
+      b.deposit(stage_at(slot) + Tile::stage_a_size);
     }
   };
+  if constexpr (!Tile::uses_tensor_cores) {
+    multiply_read_ahead<Tile>(product, depth, stage_at, fetch, deposit, [&](const T* stage) {
+      if (has_line_sums) line_sums.add(stage);
+    });
+  } else {
 #pragma unroll
-  for (int slot = 0; slot < Tile::stages - 1; ++slot) {
-    fetch(slot, depth - slot * Tile::depth);
-    deposit(slot, depth - slot * Tile::depth);
-  }
+    for (int slot = 0; slot < Tile::stages - 1; ++slot) {
+      fetch(slot, depth - slot * Tile::depth);
+      deposit(slot, depth - slot * Tile::depth);
+    }
 
-  // Multiply one stage while the next are on their way
-  int slot = 0;
-  for (int steps = depth; steps > 0; steps -= Tile::depth) {
-    wait_for_copies<Tile::stages - 2>();
-    __syncthreads();
-    int steps_to_fetch = steps - (Tile::stages - 1) * Tile::depth;
-    int free_slot = slot > 0 ? slot - 1 : Tile::stages - 1;
-    fetch(free_slot, steps_to_fetch);
-    if (Tile::slices == 1 || product.slice * Tile::slice_depth < steps) product.multiply(stage_at(slot));
-    if (has_line_sums) line_sums.add(stage_at(slot));
-    deposit(free_slot, steps_to_fetch);
-    slot = slot + 1 < Tile::stages ? slot + 1 : 0;
+    // Multiply one stage while the next are on their way
+    int slot = 0;
+    for (int steps = depth; steps > 0; steps -= Tile::depth) {
+      wait_for_copies<Tile::stages - 2>();
+      __syncthreads();
+      int steps_to_fetch = steps - (Tile::stages - 1) * Tile::depth;
+      int free_slot = slot > 0 ? slot - 1 : Tile::stages - 1;
+      fetch(free_slot, steps_to_fetch);
+      if (Tile::slices == 1 || product.slice * Tile::slice_depth < steps) product.multiply(stage_at(slot));
+      if (has_line_sums) line_sums.add(stage_at(slot));
+      deposit(free_slot, steps_to_fetch);
+      slot = slot + 1 < Tile::stages ? slot + 1 : 0;
+    }
   }
   wait_for_copies<0>();
   __syncthreads();
@@ -117,16 +167,20 @@ __global__ void __launch_bounds__(Tile::threads, 2)
   if constexpr (Tile::slices > 1) {
     Vector<T>* exchange = (Vector<T>*)shared;
 #pragma unroll
-    for (int index = 0; index < Tile::sum_vectors; ++index)
-      exchange[index * Tile::threads + threadIdx.x] = product.vector(index);
-    __syncthreads();
+    for (int first = 0; first < Tile::own_vectors; first += Tile::exchanged_vectors) {
+      if (first > 0) __syncthreads();
 #pragma unroll
-    for (int i = 0; i < Tile::own_vectors; ++i) {
-      int index = i * Tile::slices + product.slice;
-      const Vector<T>* first = exchange + index * Tile::threads + threadIdx.x % Tile::slice_threads;
-      sums[i] = *first;
+      for (int index = 0; index < Tile::exchanged_vectors * Tile::slices; ++index)
+        exchange[index * Tile::threads + threadIdx.x] = product.vector(first * Tile::slices + index);
+      __syncthreads();
 #pragma unroll
-      for (int slice = 1; slice < Tile::slices; ++slice) add(sums[i], first[slice * Tile::slice_threads]);
+      for (int i = 0; i < Tile::exchanged_vectors; ++i) {
+        const Vector<T>* from =
+            exchange + (i * Tile::slices + product.slice) * Tile::threads + threadIdx.x % Tile::slice_threads;
+        sums[first + i] = *from;
+#pragma unroll
+        for (int slice = 1; slice < Tile::slices; ++slice) add(sums[first + i], from[slice * Tile::slice_threads]);
+      }
     }
   }
 
@@ -176,23 +230,40 @@ __global__ void __launch_bounds__(Tile::threads, 2)
     }
   }
 
-  // Write
+  // Write, a few vectors at a time: what else goes into them is read at once
   Epilogue<T> to(p, out_vectorized, batch);
-  Vector<T>* kept = (Vector<T>*)shared + threadIdx.x;
-  constexpr int kept_vectors = Tile::own_vectors < 8 ? Tile::own_vectors : 8;
+  struct Kept {
+    Vector<T> sums;
+    typename Epilogue<T>::Inputs inputs;
+  };
+  Kept* kept = (Kept*)shared + threadIdx.x;
+  constexpr int kept_vectors = Tile::own_vectors < 4 ? Tile::own_vectors : 4;
+  static_assert(kept_vectors * Tile::threads * sizeof(Kept) <= Tile::shared_size * sizeof(T));
+  auto write_place = [&](int i, auto visit) {
+    int index = i * Tile::slices + product.slice;
+    int64_t row = first_m + product.row(index), column = first_n + product.column(index), columns = p.n - column;
+    if (row < p.m && columns > 0) visit(row, column, columns < size ? (int)columns : size);
+  };
   if (Tile::slices > 1) __syncthreads();
 #pragma unroll
   for (int first = 0; first < Tile::own_vectors; first += kept_vectors) {
 #pragma unroll
-    for (int i = 0; i < kept_vectors; ++i) kept[i * Tile::threads] = sums[first + i];
-#pragma unroll 1
-    for (int i = 0; i < kept_vectors; ++i) {
-      int index = (first + i) * Tile::slices + product.slice;
-      int64_t row = first_m + product.row(index), column = first_n + product.column(index);
-      int64_t columns = p.n - column;
-      if (row < p.m && columns > 0)
-        to.store(row, column, kept[i * Tile::threads], columns < size ? (int)columns : size);
+    for (int i = 0; i < kept_vectors; ++i) kept[i * Tile::threads].sums = sums[first + i];
+    if (p.accumulate || p.saved) {
+      typename Epilogue<T>::Inputs inputs[kept_vectors];
+#pragma unroll
+      for (int i = 0; i < kept_vectors; ++i)
+        write_place(first + i,
+                    [&](int64_t row, int64_t column, int columns) { inputs[i] = to.load(row, column, columns); });
+#pragma unroll
+      for (int i = 0; i < kept_vectors; ++i) kept[i * Tile::threads].inputs = inputs[i];
     }
+#pragma unroll 1
+    for (int i = 0; i < kept_vectors; ++i)
+      write_place(first + i, [&](int64_t row, int64_t column, int columns) {
+        const Kept& vector = kept[i * Tile::threads];
+        to.store(row, column, vector.sums, columns, vector.inputs);
+      });
   }
   if (has_line_sums && threadIdx.x < Tile::m && first_m + threadIdx.x < p.m) {
     T* line_sum_out = p.line_sums + first_m + threadIdx.x;
