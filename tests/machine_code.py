@@ -13,7 +13,7 @@ _SYMBOL = re.compile(r"_GLOBAL__N__[0-9a-f]+_\d+_(?P<stem>\w+?)_cu_[0-9a-f]{8}(?
 _ARCHITECTURE = re.compile(r"^arch = (sm_\w+)$", re.MULTILINE)
 _USAGE = re.compile(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 _FUNCTION = re.compile(r"\s*Function : (\S+)$")
-_INSTRUCTION = re.compile(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?\w+ )?([A-Z][A-Z0-9_.]*)")
+_INSTRUCTION = re.compile(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?\w+ )?([A-Z][\w.]*)")
 
 
 @dataclass(frozen=True)

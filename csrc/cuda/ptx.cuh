@@ -1,4 +1,5 @@
-// The instructions that CUDA C++ has no words for; the only file with asm and with a branch on the architecture.
+// The instructions that CUDA C++ has no words for; the only file with a branch on the architecture and, but for
+// warpgroup_ptx.cuh, with asm.
 #pragma once
 #include <cuda_runtime.h>
 #include <math.h>
