@@ -237,7 +237,7 @@ __global__ void __launch_bounds__(Tile::threads, has_async_copies ? Tile::reside
     typename Epilogue<T>::Inputs inputs;
   };
   Kept* kept = (Kept*)shared + threadIdx.x;
-  constexpr int kept_vectors = Tile::own_vectors < 4 ? Tile::own_vectors : 4;
+  constexpr int kept_vectors = Tile::written_vectors;
   static_assert(kept_vectors * Tile::threads * sizeof(Kept) <= Tile::shared_size * sizeof(T));
   auto write_place = [&](int i, auto visit) {
     int index = i * Tile::slices + product.slice;
@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(Tile::threads, has_async_copies ? Tile::reside
   for (int first = 0; first < Tile::own_vectors; first += kept_vectors) {
 #pragma unroll
     for (int i = 0; i < kept_vectors; ++i) kept[i * Tile::threads].sums = sums[first + i];
-    if (p.accumulate || p.saved) {
+    if (p.accumulate || p.bias || p.saved) {
       typename Epilogue<T>::Inputs inputs[kept_vectors];
 #pragma unroll
       for (int i = 0; i < kept_vectors; ++i)
