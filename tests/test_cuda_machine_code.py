@@ -34,6 +34,7 @@ LOCAL_BYTES = {
     ("normalization", "parameter_gradient_kernel"): 8,  # the instance for unaligned arrays on sm_100
     ("optimizer", "step_kernel"): 16,  # instances for unaligned arrays, and pow() in double once a thread
     ("reduction", "reduce_long_rows_kernel"): 8,  # the instance for unaligned rows on sm_80
+    ("warpgroup_products", "multiply_by_warpgroups_kernel"): 96,  # feeders that round to TF32, in their loop
 }
 
 # Bound by memory: at least one instance, the one for aligned arrays, must move 16 bytes an access.

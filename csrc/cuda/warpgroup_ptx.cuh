@@ -31,6 +31,13 @@ __device__ inline void wait(uint64_t* barrier, unsigned parity) {
       "r"(parity)
       : "memory");
 }
+// Named barriers, for some of a block's threads.
+__device__ inline void arrive_at(int name, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(name), "r"(threads) : "memory");
+}
+__device__ inline void meet_at(int name, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
+}
 
 // ---- registers: a warpgroup's share of what the block was launched with
 
@@ -49,43 +56,6 @@ __device__ inline void take_registers() {
 __device__ inline void sync_cluster_after_reading() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.aligned;" ::: "memory");
 }
-
-// ---- factors on their way through registers, of which there are none to spare
-
-// 16 bytes, or zeros and nothing is read where not wanted. Volatile: the loads stay in the order of the program,
-// between the stores that free their registers.
-__device__ inline float4 load_if(const void* global, bool is_wanted) {
-  float4 x;
-  asm volatile(
-      "{\n"
-      ".reg .pred is_wanted;\n"
-      "setp.ne.u32 is_wanted, %5, 0;\n"
-      "mov.f32 %0, 0f00000000;\n"
-      "mov.f32 %1, 0f00000000;\n"
-      "mov.f32 %2, 0f00000000;\n"
-      "mov.f32 %3, 0f00000000;\n"
-      "@is_wanted ld.global.v4.f32 {%0, %1, %2, %3}, [%4];\n"
-      "}"
-      : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
-      : "l"(global), "r"((int)is_wanted));
-  return x;
-}
-// As round_to_tf32, in the register that x is in.
-__device__ inline uint32_t round_to_tf32_in_place(float x) {
-  uint32_t bits = __float_as_uint(x);
-  asm("{\n"
-      ".reg .pred is_finite;\n"
-      ".reg .f32 size;\n"
-      "abs.f32 size, %1;\n"
-      "setp.lt.f32 is_finite, size, 0f7f800000;\n"
-      "@is_finite add.u32 %0, %0, 0x1000;\n"
-      "}"
-      : "+r"(bits)
-      : "f"(x));
-  return bits;
-}
-// Keeps the compiler from computing whatever follows from x ahead of a loop.
-__device__ inline void forget(unsigned& x) { asm volatile("" : "+r"(x)); }
 
 // ---- products
 

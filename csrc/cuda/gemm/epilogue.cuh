@@ -27,19 +27,14 @@ struct Epilogue {
   __device__ Epilogue(const Product<T>& p, bool is_vectorized, int64_t batch)
       : p(p), out(p.out + batch * p.m * p.n), is_vectorized(is_vectorized) {}
 
-  // What else goes into the sums of a vector's first `columns` from `column` on.
+  // What else goes into the sums of a vector's first `columns` from `column` on, where it differs from row to row.
   struct Inputs {
-    Vector<T> out, bias, saved;
+    Vector<T> out, saved;
   };
   __device__ Inputs load(int64_t row, int64_t column, int columns) const {
     int64_t at = row * p.n + column;
     Inputs inputs;
     if (p.accumulate) inputs.out = load_vector(out + at, columns, is_vectorized);
-    if (p.bias && p.repeats_bias)
-#pragma unroll
-      for (T& bias : inputs.bias.values) bias = *p.bias;
-    else if (p.bias)
-      inputs.bias = load_vector(p.bias + column, columns, is_vectorized);
     if (p.saved) inputs.saved = load_vector(p.saved + at, columns, is_vectorized);
     return inputs;
   }
@@ -50,7 +45,11 @@ struct Epilogue {
   __device__ void store(int64_t row, int64_t column, Vector<T> sums, int columns, const Inputs& inputs) const {
     int64_t at = row * p.n + column;
     if (p.accumulate) add(sums, inputs.out);
-    if (p.bias) add(sums, inputs.bias);
+    if (p.bias && p.repeats_bias)
+#pragma unroll
+      for (T& sum : sums.values) sum += *p.bias;
+    else if (p.bias)
+      add(sums, load_vector(p.bias + column, columns, is_vectorized));
     if (p.saved) {
 #pragma unroll
       for (int e = 0; e < vector_size<T>; ++e)

@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(Tile::threads, has_async_copies ? Tile::reside
   for (int first = 0; first < Tile::own_vectors; first += kept_vectors) {
 #pragma unroll
     for (int i = 0; i < kept_vectors; ++i) kept[i * Tile::threads].sums = sums[first + i];
-    if (p.accumulate || p.bias || p.saved) {
+    if (p.accumulate || p.saved) {
       typename Epilogue<T>::Inputs inputs[kept_vectors];
 #pragma unroll
       for (int i = 0; i < kept_vectors; ++i)

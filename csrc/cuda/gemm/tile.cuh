@@ -49,8 +49,8 @@ struct Tile {
   // Of the vectors that a thread gets when slices are added, how many at once
   static constexpr int exchanged_vectors =
       exchanged_at_once(own_vectors, slices * threads * vector_size<T>, shared_size);
-  // Of the vectors that a thread writes, how many at once, with the three that may go into each
-  static constexpr int written_vectors = exchanged_at_once(own_vectors, 4 * threads * vector_size<T>, shared_size);
+  // Of the vectors that a thread writes, how many at once, with the two that may go into each
+  static constexpr int written_vectors = exchanged_at_once(own_vectors, 3 * threads * vector_size<T>, shared_size);
   // What a block leaves for the one that adds up the splits of k.
   static constexpr int partial_size = m * n + m;
 

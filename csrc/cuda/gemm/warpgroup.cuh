@@ -73,40 +73,50 @@ struct Slot {
   }
 };
 
-template <class Tile, bool a_contiguous, bool b_contiguous, bool has_line_sums>
+enum NamedBarrier { all_threads = 1, all_multipliers };
+
+template <class Tile, bool a_contiguous, bool b_contiguous>
 __device__ void feed(const Product<float>& p, const WarpgroupPlace& at, const WarpgroupShared<Tile>& shared) {
   Feeder<Tile, Tile::m, a_contiguous> a(p.a, at.batch, at.first_m, at.first_step, at.depth);
   Feeder<Tile, Tile::n, b_contiguous> b(p.b, at.batch, at.first_n, at.first_step, at.depth);
   typename decltype(a)::LineSums line_sums = {};
 #pragma unroll
-  for (int square = 0; square < a.squares; ++square) a.load(square);
+  for (int held = 0; held < Tile::stages_held; ++held) {
 #pragma unroll
-  for (int square = 0; square < b.squares; ++square) b.load(square);
+    for (int square = 0; square < a.squares; ++square) a.load(held, square);
+#pragma unroll
+    for (int square = 0; square < b.squares; ++square) b.load(held, square);
+    a.advance();
+    b.advance();
+  }
   __syncthreads();
   Slot<Tile> slot;
 #pragma unroll 1
-  for (int first = 0; first < at.depth; first += Tile::depth) {
-    a.advance();
-    b.advance();
-    char* stage = shared.stage(slot.number);
-    wait(shared.free + slot.number, slot.parity ^ 1);
-    if constexpr (has_line_sums) a.add_to(line_sums);
-    // A square of the next stage is on its way as soon as this one's has left the registers
+  for (int first = 0; first < at.depth; first += Tile::stages_held * Tile::depth)
 #pragma unroll
-    for (int square = 0; square < a.squares; ++square) {
-      a.store(stage, square);
-      a.load(square);
-    }
+    for (int held = 0; held < Tile::stages_held; ++held) {
+      if (first + held * Tile::depth >= at.depth) break;
+      char* stage = shared.stage(slot.number);
+      wait(shared.free + slot.number, slot.parity ^ 1);
+      if (!a_contiguous && !b_contiguous && at.has_line_sums) a.add_to(line_sums, held);
+    // A square is under way again as soon as its registers are free
 #pragma unroll
-    for (int square = 0; square < b.squares; ++square) {
-      b.store(stage + Tile::m * Tile::line_bytes, square);
-      b.load(square);
+      for (int square = 0; square < a.squares; ++square) {
+        a.store(stage, held, square);
+        a.load(held, square);
+      }
+#pragma unroll
+      for (int square = 0; square < b.squares; ++square) {
+        b.store(stage + Tile::m * Tile::line_bytes, held, square);
+        b.load(held, square);
+      }
+      a.advance();
+      b.advance();
+      __syncwarp();
+      if (threadIdx.x % warp_threads == 0) arrive(shared.full + slot.number);
+      slot.advance();
     }
-    __syncwarp();
-    if (threadIdx.x % warp_threads == 0) arrive(shared.full + slot.number);
-    slot.advance();
-  }
-  if constexpr (has_line_sums) a.store_sums(shared.line_sums, line_sums);
+  if (!a_contiguous && !b_contiguous && at.has_line_sums) a.store_sums(shared.line_sums, line_sums);
 }
 
 // One warpgroup's half of the sums.
@@ -163,12 +173,11 @@ __device__ void store_sums(const WarpgroupSums<Tile>& sums, const WarpgroupShare
   }
 }
 
-// The share of a tile's rows that one of the cluster's blocks writes, from the sums of all of them; a thread loads what
-// batch_rows need at once.
-template <class Tile, int batch_rows>
+// The share of a tile's rows that one of the cluster's blocks writes, from the sums of all of them.
+template <class Tile>
 __device__ void write_rows(const Product<float>& p, const WarpgroupPlan& plan, const WarpgroupPlace& at,
                            const WarpgroupShared<Tile>& shared, bool out_vectorized) {
-  constexpr int row_vectors = shared.row_vectors, rows_at_once = Tile::threads / row_vectors;
+  constexpr int row_vectors = shared.row_vectors, rows_at_once = Tile::multipliers / row_vectors, batch_rows = 4;
   Epilogue<float> to(p, out_vectorized, at.batch);
   int vector = threadIdx.x % row_vectors, share = Tile::m / plan.splits, first = at.split * share;
   int64_t column = at.first_n + vector * 4, rows_left = p.m - at.first_m, columns_left = p.n - column;
@@ -213,19 +222,6 @@ __device__ void write_line_sums(const Product<float>& p, const WarpgroupPlan& pl
   *out = p.accumulate ? *out + sum : sum;
 }
 
-// By all threads, after the sums have been stored.
-template <class Tile, int batch_rows, bool may_sum_lines>
-__device__ void write(const Product<float>& p, const WarpgroupPlan& plan, const WarpgroupPlace& at,
-                      const WarpgroupShared<Tile>& shared, bool out_vectorized) {
-  if (plan.splits > 1)
-    sync_cluster();
-  else
-    __syncthreads();
-  write_rows<Tile, batch_rows>(p, plan, at, shared, out_vectorized);
-  if (may_sum_lines && at.has_line_sums) write_line_sums(p, plan, at, shared);
-  if (plan.splits > 1) sync_cluster_after_reading();  // shared memory is there until others have read it
-}
-
 // out[b] (m x n) = epilogue(a[b] (m x k) b[b] (k x n)); line_sums = sums of a over k
 template <class Tile, bool a_contiguous, bool b_contiguous>
 __global__ void __launch_bounds__(Tile::threads, 1)
@@ -240,24 +236,25 @@ __global__ void __launch_bounds__(Tile::threads, 1)
       init_barrier(shared.free + slot, Tile::multipliers / warp_threads);
     }
 
-  constexpr bool may_sum_lines = !a_contiguous && !b_contiguous;
   if (threadIdx.x >= Tile::multipliers) {
     give_registers_back<Tile::feeder_registers>();
-    if (may_sum_lines && at.has_line_sums)
-      feed<Tile, a_contiguous, b_contiguous, may_sum_lines>(p, at, shared);
-    else
-      feed<Tile, a_contiguous, b_contiguous, false>(p, at, shared);
-    __syncthreads();
-    write<Tile, 2, may_sum_lines>(p, plan, at, shared, out_vectorized);
-  } else {
-    take_registers<Tile::multiplier_registers>();
-    __syncthreads();
-    WarpgroupSums<Tile> sums = {};
-    multiply_stages<Tile>(sums, at.depth, shared);
-    __syncthreads();  // the stages are not needed any more
-    store_sums<Tile>(sums, shared);
-    write<Tile, 4, may_sum_lines>(p, plan, at, shared, out_vectorized);
+    feed<Tile, a_contiguous, b_contiguous>(p, at, shared);
+    arrive_at(all_threads, Tile::threads);
+    return;
   }
+  take_registers<Tile::multiplier_registers>();
+  __syncthreads();
+  WarpgroupSums<Tile> sums = {};
+  multiply_stages<Tile>(sums, at.depth, shared);
+  meet_at(all_threads, Tile::threads);  // the stages are not needed any more
+  store_sums<Tile>(sums, shared);
+  if (plan.splits > 1)
+    sync_cluster();
+  else
+    meet_at(all_multipliers, Tile::multipliers);
+  write_rows(p, plan, at, shared, out_vectorized);
+  if (!a_contiguous && !b_contiguous && at.has_line_sums) write_line_sums(p, plan, at, shared);
+  if (plan.splits > 1) sync_cluster_after_reading();  // shared memory is there until others have read it
 }
 
 template <class Tile>

@@ -16,9 +16,10 @@ struct WarpgroupTile {
   static constexpr int m = 128, n = tile_n, depth = 32;
   static constexpr int multipliers = 2 * warpgroup_threads, feeders = 2 * warpgroup_threads;
   static constexpr int threads = multipliers + feeders;
-  // Shares of a multiprocessor's 64K: 128 are for the sums of the large tile. A feeder holds what it loads of the next
-  // stage, 48 or 32; one that spilled would halve the speed, as local memory does not stay in what is left of L1.
+  // Shares of a multiprocessor's 64K: 128 are for the sums of the large tile. Feeders hold all that is on its way, a
+  // stage of the large tile or two of the small one.
   static constexpr int multiplier_registers = 160, feeder_registers = 96;
+  static constexpr int stages_held = n == 256 ? 1 : 2;
   static constexpr int instructions = n / instruction_n;
   static constexpr int line_bytes = depth * (is_bfloat16 ? 2 : 4), stage_bytes = (m + n) * line_bytes;
   static constexpr int stages = (192 << 10) / stage_bytes;
@@ -42,7 +43,7 @@ class Feeder {
   unsigned first_bytes, stride_bytes;
   int line, step, lines_left, steps_left;  // of the thread's first vector
   int to;                                  // its place in a stage
-  Vector<float> held[vectors];
+  Vector<float> held[Tile::stages_held][vectors];
 
  public:
   static constexpr int squares = vectors / 4;
@@ -66,7 +67,7 @@ class Feeder {
   }
 
   // Starts to load a square of the next stage; what lies outside of the factor or of the block's steps becomes 0.
-  __device__ void load(int square) {
+  __device__ void load(int stage_held, int square) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       int lines_on = (has_contiguous_lines ? square * 4 + i : square) * rows_apart;
@@ -75,38 +76,38 @@ class Feeder {
           first_bytes + (has_contiguous_lines ? lines_on * stride_bytes
                                               : steps_on * stride_bytes + lines_on * (unsigned)sizeof(float));
       bool is_inside = lines_left > lines_on && steps_left > steps_on;
-      held[square * 4 + i] = __builtin_bit_cast(Vector<float>, load_if(from + bytes, is_inside));
+      held[stage_held][square * 4 + i] =
+          is_inside ? __builtin_bit_cast(Vector<float>, __ldg((const float4*)(from + bytes))) : Vector<float>{};
     }
   }
   __device__ void advance() {
     from += has_contiguous_lines ? Tile::depth * (int64_t)sizeof(float) : Tile::depth * (int64_t)stride_bytes;
     steps_left -= Tile::depth;
-    forget(first_bytes);
-    forget(stride_bytes);
   }
 
   // Writes a square, rounded, to a stage.
-  __device__ void store(char* stage, int square) const {
+  __device__ void store(char* stage, int stage_held, int square) const {
+    const Vector<float>(&x)[vectors] = held[stage_held];
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       if constexpr (has_contiguous_lines) {
         int i = square * 4 + e;
-        store_steps(stage + to + i * rows_apart * Tile::line_bytes, held[i].values);
+        store_steps(stage + to + i * rows_apart * Tile::line_bytes, x[i].values);
       } else {
         float steps[4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) steps[i] = held[square * 4 + i].values[e];
+        for (int i = 0; i < 4; ++i) steps[i] = x[square * 4 + i].values[e];
         store_steps(stage + to + (square * rows_apart + e * 8) * Tile::line_bytes, steps);
       }
     }
   }
 
   // Of lines side by side, unrounded.
-  __device__ void add_to(LineSums& sums) const {
+  __device__ void add_to(LineSums& sums, int stage_held) const {
 #pragma unroll
     for (int i = 0; i < vectors; ++i)
 #pragma unroll
-      for (int e = 0; e < 4; ++e) sums[i / 4][e] += held[i].values[e];
+      for (int e = 0; e < 4; ++e) sums[i / 4][e] += held[stage_held][i].values[e];
   }
   // To [line_sum_parts][lines].
   __device__ void store_sums(float* shared, const LineSums& sums) const {
@@ -121,8 +122,7 @@ class Feeder {
     if constexpr (Tile::is_bfloat16)
       *(uint2*)at = {round_to_bfloat16_pair(x[0], x[1]), round_to_bfloat16_pair(x[2], x[3])};
     else
-      *(uint4*)at = {round_to_tf32_in_place(x[0]), round_to_tf32_in_place(x[1]), round_to_tf32_in_place(x[2]),
-                     round_to_tf32_in_place(x[3])};
+      *(uint4*)at = {round_to_tf32(x[0]), round_to_tf32(x[1]), round_to_tf32(x[2]), round_to_tf32(x[3])};
   }
 };
 
