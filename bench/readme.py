@@ -141,8 +141,15 @@ def gpu_section(folder: Path) -> str:
         "",
         f"Correct: {'; '.join(verified(record['rows'])) or 'not checked'}.",
     ]
-    lines += ["", "| work | target | measured | |", "| --- | --- | --- | --- |"]
-    lines += ["| " + " | ".join(verdict) + " |" for verdict in record["targets"]]
+    later = record.get("later", {"targets": {}})
+    head = ["work", "target", f"measured{' at ' + machine['commit'] if later['targets'] else ''}", ""]
+    head += [f"at {later['commit']}", ""] if later["targets"] else []
+    lines += ["", "| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for work, *verdict in record["targets"]:
+        cells = [work, *verdict, *later["targets"].get(work, ["", ""])][: len(head)]
+        lines.append("| " + " | ".join(cells) + " |")
+    if later["targets"]:
+        lines += ["", f"{later['commit']}, {later['date']}: {later['note']}."]
     return "\n".join(lines)
 
 

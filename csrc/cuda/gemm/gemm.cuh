@@ -48,9 +48,9 @@ struct LineSums {
 
 // Multiplies `depth` steps, stage by stage. A step is read while the one before it is multiplied: the last of a stage
 // lies in registers when all threads meet, and its slot is free for the stage that comes `stages` later.
-template <class Tile, class Product, class StageAt, class Fetch, class Deposit, class Add>
-__device__ void multiply_read_ahead(Product& product, int depth, StageAt stage_at, Fetch fetch, Deposit deposit,
-                                    Add add_lines) {
+template <class Tile, class Multiplier, class StageAt, class Fetch, class Deposit, class AddLines>
+__device__ void multiply_read_ahead(Multiplier& product, int depth, StageAt stage_at, Fetch fetch, Deposit deposit,
+                                    AddLines add_lines) {
   if (depth <= 0) return;
 #pragma unroll 1
   for (int slot = 0; slot < Tile::stages; ++slot) {
@@ -80,6 +80,8 @@ __device__ void multiply_read_ahead(Product& product, int depth, StageAt stage_a
     product.multiply(Tile::slice_depth - 1);
     steps -= Tile::depth;
   }
+  // Behind the loop, so that the sums need not lie in it as vectors do: there half of all multiply-adds would find
+  // their three operands in one bank of the register file.
   product.multiply(Tile::slice_depth - 1);
 }
 
@@ -114,7 +116,6 @@ __global__ void __launch_bounds__(Tile::threads, has_async_copies ? Tile::reside
       product;
   LineSums<Tile> line_sums;
 
-  // Fill all stages but one
   auto stage_at = [=](int slot) { return shared + slot * Tile::stage_size; };
   auto fetch = [&](int slot, int steps) {
     if (steps > 0) {
@@ -134,6 +135,7 @@ __global__ void __launch_bounds__(Tile::threads, has_async_copies ? Tile::reside
       if (has_line_sums) line_sums.add(stage);
     });
   } else {
+    // Fill all stages but one
 #pragma unroll
     for (int slot = 0; slot < Tile::stages - 1; ++slot) {
       fetch(slot, depth - slot * Tile::depth);

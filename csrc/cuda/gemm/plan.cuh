@@ -17,10 +17,10 @@ struct Plan {
 
 // An estimate in cycles. Of products by tensor cores it is reasoned, for an H100: these do 1024 multiply-adds a cycle
 // and multiprocessor in TF32 and 2048 in bfloat16, 0.6 of that through the instructions of sm_80, and wait for 128
-// bytes a cycle from shared memory. Of the others it fits what an H200 has taken for the shapes below, for 1024^3,
-// 2048^3 and 4096^3: a step costs its multiply-adds and, from L2, its bytes; a block costs its way in and out, which is
-// hidden where a multiprocessor has several. To add up splits costs two fences and a few trips to L2, and then one
-// multiprocessor reads about 48 bytes of partial sums a cycle.
+// bytes a cycle from shared memory. Of the others it was fitted by hand to what an H200 took for float32, layers of 128
+// and of 1024 rows, 512 x 1024 x 1024 and 4096^3: a step costs its multiply-adds and, from L2, its bytes; a block costs
+// its way in and out, which is hidden where a multiprocessor has several. To add up splits costs two fences and a few
+// trips to L2, and then one multiprocessor reads about 48 bytes of partial sums a cycle.
 constexpr double tf32_per_cycle = 600, bfloat16_per_cycle = 1200, tensor_block_cycles = 600;
 constexpr double floats_per_cycle = 112, fetched_bytes_per_cycle = 34, block_cycles_per_sum = 1;
 constexpr double arrival_cycles = 2500, partial_bytes_per_cycle = 48;

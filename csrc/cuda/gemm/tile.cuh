@@ -62,8 +62,9 @@ template <class... Tile>
 struct TileList {};
 
 // The more sums a thread has, the fewer loads from shared memory go with a multiply-add: 4 vectors for 64 sums, 3 for
-// 32. The large tile fills a multiprocessor with two blocks of 8 warps and 128 registers a thread: 4096^3 takes 2.83 ms
-// on an H200 (2.76 with cuBLAS), 3.0 ms in tiles of 128 x 256 with 128 sums a thread and half the warps.
+// 32. The large tile fills a multiprocessor with two blocks of 8 warps and 128 registers a thread: 4096^3 took 2.80 to
+// 2.92 ms on an H200, by layout (2.76 with cuBLAS), and 2.81 to 3.27 ms in tiles of 128 x 256 with 128 sums a thread
+// and half the warps.
 template <typename T, Arithmetic kind>
 constexpr auto tiles_for() {
   if constexpr (kind != Arithmetic::multiply_add)
