@@ -20,14 +20,19 @@ from minidl import _cpu, nn, optim
 
 Array = np.ndarray
 
-# Python 3.12 and newer warn of every fork with threads about, which is what is tested here.
-forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-# A child has the allocator as it was at the fork: that of GCC 12's address sanitizer may be locked by another thread,
-# for good, and Python allocates before it returns from the fork.
-forks_while_others_allocate = pytest.mark.skipif(
-    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="the address sanitizer's malloc does not survive such a fork"
-)
 CHILD_SECONDS = 120
+
+
+def forks(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks a test that forks.
+
+    Python 3.12 and newer warn of every fork with threads about, which is what is tested. A child has the allocator as
+    it was at the fork: that of GCC 12's address sanitizer may be locked by another thread, for good, and Python
+    allocates before it returns from the fork.
+    """
+    has_address_sanitizer = "libasan" in os.environ.get("LD_PRELOAD", "")
+    test = pytest.mark.skipif(has_address_sanitizer, reason="the address sanitizer does not survive forks")(test)
+    return pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")(test)
 
 
 def results_of_kernels() -> list[Array]:
@@ -199,7 +204,6 @@ def test_parent_children_and_grandchildren_share_the_work_after_a_fork() -> None
 
 
 @forks
-@forks_while_others_allocate
 def test_child_forked_while_another_thread_runs_kernels_can_use_the_pool() -> None:
     _cpu.set_thread_count(3)
     expected = results_of_kernels()
@@ -209,7 +213,6 @@ def test_child_forked_while_another_thread_runs_kernels_can_use_the_pool() -> No
 
 
 @forks
-@forks_while_others_allocate
 def test_child_forked_from_within_a_thread_can_use_the_pool() -> None:
     _cpu.set_thread_count(3)
     expected = results_of_kernels()
