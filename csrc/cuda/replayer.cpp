@@ -55,16 +55,6 @@ void issue(const std::vector<const Call*>& calls, const std::vector<LanePlace>& 
   follow(stream, tails_of(last_of_lanes(places)));  // nothing may be left that the recording does not end with
 }
 
-// From this compute capability on a kernel can start while the one that it follows still runs.
-constexpr int least_major_for_early_starts = 9;
-
-bool has_early_starts() {
-  int device = 0, major = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
-  return major >= least_major_for_early_starts;
-}
-
 bool is_kernel(cudaGraphNode_t node) {
   cudaGraphNodeType type;
   check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
@@ -142,7 +132,7 @@ cudaGraphExec_t Replayer::record(const Calls& calls, int64_t steps, const Bind& 
     throw;
   }
   check(cudaStreamEndCapture(recording.stream, &recording.graph), "cudaStreamEndCapture");
-  if (has_early_starts()) start_kernels_early(recording.graph);
+  if (lanes[0].has_early_starts) start_kernels_early(recording.graph);
   cudaGraphExec_t graph = nullptr;
   check(cudaGraphInstantiate(&graph, recording.graph, 0), "cudaGraphInstantiate");
   return graph;

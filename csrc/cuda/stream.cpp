@@ -15,8 +15,9 @@ namespace minidl {
 
 namespace {
 std::atomic<bool> allows_tf32{false}, allows_bfloat16{false};
-// Of the compute capability: tensor cores that multiply TF32 and bfloat16; blocks that read each other's shared memory.
-constexpr int least_major_for_rounded_products = 8, least_major_for_clusters = 9;
+// Of the compute capability: tensor cores that multiply TF32 and bfloat16; blocks that read each other's shared memory;
+// kernels of a graph that start while those before them run.
+constexpr int least_major_for_rounded_products = 8, least_major_for_clusters = 9, least_major_for_early_starts = 9;
 }  // namespace
 
 void set_allows_tf32(bool allows) { allows_tf32.store(allows, std::memory_order_relaxed); }
@@ -41,6 +42,7 @@ Stream Scratch::stream(cudaStream_t handle) {
   stream.allows_tf32 = has_rounded_products && allows_tf32.load(std::memory_order_relaxed);
   stream.allows_bfloat16 = has_rounded_products && allows_bfloat16.load(std::memory_order_relaxed);
   stream.has_clusters = major_ >= least_major_for_clusters;
+  stream.has_early_starts = major_ >= least_major_for_early_starts;
   stream.has_warpgroup_products = major_ == 9 && minor_ == 0;
   return stream;
 }

@@ -14,6 +14,7 @@ struct Stream {
   unsigned* arrivals;  // arrival_count counters, zero before and after every kernel
   bool allows_tf32 = false, allows_bfloat16 = false;  // float32 products may round their factors so, from sm_80 on
   bool has_clusters = false;                          // of blocks that share their shared memory, from sm_90 on
+  bool has_early_starts = false;                      // of kernels that follow others in a graph, from sm_90 on
   bool has_warpgroup_products = false;                // of compute capability 9.0, which no later GPU has
 };
 
