@@ -1,4 +1,4 @@
-"""The fixtures `backend` - each CPU instruction set, CUDA on the host, CUDA on a GPU - and `cuda`; a clean state."""
+"""Fixtures: `backend` (each CPU instruction set, CUDA on the host, CUDA on a GPU), `cuda`, `device`; a clean state."""
 
 import re
 from collections.abc import Iterator
@@ -53,7 +53,17 @@ def backend(request: pytest.FixtureRequest) -> backends.Backend:
 @pytest.fixture(params=CUDA_TARGETS or ["emulated"])
 def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> backends.Backend:
     """The back end of device "cuda" as programs meet it, on a GPU or with stand-ins for CuPy and the GPU."""
-    if request.param == "gpu":
+    return use_cuda(request.param, monkeypatch)
+
+
+@pytest.fixture(params=["cpu", *CUDA_TARGETS])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a device as programs use it: "cpu", or "cuda" as in the fixture of that name."""
+    return "cpu" if request.param == "cpu" else use_cuda(request.param, monkeypatch).name
+
+
+def use_cuda(target: str, monkeypatch: pytest.MonkeyPatch) -> backends.Backend:
+    if target == "gpu":
         device_arrays.gpu_module()
         return backends.load("cuda")
     kernels = device_arrays.CheckingKernels(device_arrays.emulated_module())

@@ -1,12 +1,8 @@
 """Device "cuda" as programs meet it: moving, computing, training and capturing there, with the CPU's numbers."""
 
 import copy
-import io
-import itertools
 import json
-import os
 import pickle
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 import device_arrays
 import minidl
-from minidl import backends, nn, optim, training
+from minidl import backends, nn, optim
 from minidl.backends import Backend
 from minidl.cli import app
 from minidl.data import DataLoader, TensorDataset
@@ -363,90 +358,6 @@ def test_what_a_step_writes_into_the_inputs_of_later_ones_is_read(cuda: Backend)
     for wanted in (10, 10 + 31 + 10):
         count.each(rows)
         assert total.tolist() == [wanted] * 3
-
-
-# ---- fit in groups of steps
-
-
-class EveryStep(training.Callback):
-    """Keeps fit from taking several steps at a time."""
-
-    def on_batch_end(self, training: Any) -> None:
-        pass
-
-
-def run_fit(schedule: str, callbacks: list[Any], **options: Any) -> tuple[Any, ...]:
-    minidl.manual_seed(0)
-    model = make_model().to("cuda")
-    x, labels = (tensor.to("cuda") for tensor in make_data(16 * 37 + 5))
-    loader = DataLoader(TensorDataset(x, labels), 16, shuffle=True)
-    groups = [{"params": [p for p in model.parameters() if p.dim() == d]} for d in (1, 2)]
-    optimizer = optim.AdamW(groups, lr=1e-2)
-    scheduler: Any = None
-    if schedule == "step":
-        scheduler = optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=3 * len(loader))
-    elif schedule == "epoch":
-        scheduler = optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-    history = fit(
-        model, loader, epochs=3, optimizer=optimizer, callbacks=callbacks, scheduler=scheduler,
-        schedule_every="epoch" if schedule == "epoch" else "step", val_data=DataLoader(TensorDataset(x, labels), 100),
-        **options,
-    )  # fmt: skip
-    figures = [(e.train_loss, e.train_accuracy, e.val_loss, e.val_accuracy, e.learning_rate) for e in history.epochs]
-    return history.losses, figures, {name: tensor.tolist() for name, tensor in model.state_dict().items()}
-
-
-@pytest.mark.parametrize("schedule", ["none", "step", "epoch"])
-def test_fit_in_groups_of_steps_is_fit_step_by_step(
-    cuda: Backend, schedule: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = run_fit(schedule, [EveryStep()])
-    groups: list[int] = []
-    train_group = training.Training._train_group
-    monkeypatch.setattr(
-        training.Training, "_train_group", lambda run, stack: (groups.append(len(stack[0])), train_group(run, stack))
-    )
-    bar = training.ProgressBar(Console(file=io.StringIO()))
-    assert run_fit(schedule, [training.GradientClipping(1e9), bar])[:2] == run_fit(schedule, [])[:2] == expected[:2]
-    assert groups == [16, 16, 5, 1] * 6
-
-
-def test_ctrl_c_within_a_group_of_steps_is_obeyed_after_it(
-    cuda: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = run_fit("step", [])
-    train_group, calls = training.Training._train_group, itertools.count()
-
-    def interrupting(run: Any, stack: Any) -> None:
-        if next(calls) == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-        train_group(run, stack)
-
-    monkeypatch.setattr(training.Training, "_train_group", interrupting)
-    keeper = training.ModelCheckpoint(tmp_path / "run")
-    with pytest.raises(training.TrainingInterrupted, match="epoch 2 after step 32 of 38"):
-        run_fit("step", [keeper])
-    losses, figures, weights = run_fit("step", [], resume=tmp_path / "run")
-    assert (losses, figures, weights) == expected
-
-
-def test_a_loss_that_is_not_finite_is_found_in_a_group(cuda: Backend) -> None:
-    x, labels = make_data(16 * 40)
-    x[16 * 35 + 3] = minidl.nan
-    data = TensorDataset(x.to("cuda"), labels.to("cuda"))
-    model = nn.Linear(12, 5).to("cuda")
-    with pytest.raises(training.NonFiniteLossError, match="epoch 1, step 36 of 40; went bad first: parameter 'weight'"):
-        fit(model, DataLoader(data, 16), epochs=1, optimizer=optim.SGD(model.parameters(), lr=0.1))
-
-
-def test_settings_that_change_between_groups_are_followed(cuda: Backend) -> None:
-    class Changing(training.Callback):
-        def on_epoch_end(self, training: Any, figures: Any) -> None:
-            for layer in training.model:
-                if isinstance(layer, nn.Dropout):
-                    layer.p = 0.5
-
-    assert run_fit("step", [Changing(), EveryStep()]) == run_fit("step", [Changing()])
 
 
 def test_state_dicts_and_checkpoints_travel_between_devices(cuda: Backend, tmp_path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minidl import io, optim
-from minidl.capture import capture, require_finite
+from minidl.capture import Record, capture, require_finite
 from minidl.generator import default_generator
 from minidl.nn import functional
 from minidl.training.batches import BatchSource
@@ -31,8 +31,10 @@ from minidl.training.schedules import StepSchedule
 GPU_STEPS_PER_READ = 50
 GPU_SECONDS_PER_READ = 0.02
 MOST_UNREAD_STEPS = 1000
-# What a GPU does without Python between the steps: as many as one of its graphs holds (csrc/cuda/replayer.h).
-GPU_STEPS_PER_GROUP = 16
+# Steps without Python between them: as many as one graph of a GPU holds (csrc/cuda/replayer.h). On the CPU fewer where
+# they take longer than this, as progress and Ctrl-C wait for them.
+STEPS_PER_GROUP = 16
+CPU_SECONDS_PER_GROUP = 0.1
 
 
 class Training:
@@ -84,11 +86,11 @@ class Training:
         self.should_stop = False
         self.steps_per_epoch = -(-len(train_data) // accumulate)
         where = device_of_model(model)
-        is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-        self._steps_per_read = 1 if is_on_cpu else GPU_STEPS_PER_READ
+        self._is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+        self._steps_per_group = 1 if self._is_on_cpu else STEPS_PER_GROUP  # until it is known how long a step takes
         self._pending: list[list[int]] = []  # samples in each batch of the steps whose results are not read yet
         self._read_at = 0.0
-        self._results = ResultLog((1 if is_on_cpu else MOST_UNREAD_STEPS + GPU_STEPS_PER_GROUP) * accumulate, where)
+        self._results = ResultLog((MOST_UNREAD_STEPS + STEPS_PER_GROUP) * accumulate, where)
         self._source = BatchSource(train_data)
         self._are_grouped = False
         self._schedule = StepSchedule(scheduler if schedule_every == "step" else None, optimizer, where)
@@ -190,7 +192,7 @@ class Training:
 
     def _steps_from(self, first: int) -> Iterator[Callable[[], None]]:
         """The order of the epoch is drawn at the call."""
-        stacks = self._source.stacks(first, GPU_STEPS_PER_GROUP) if self._may_group() else None
+        stacks = self._source.stacks(first, STEPS_PER_GROUP) if self._may_group() else None
         self._are_grouped = stacks is not None
         if stacks is not None:
             return (partial(self._train_group, stack) for stack in stacks)
@@ -201,8 +203,8 @@ class Training:
         return (partial(self._train_step, step) for step in steps)
 
     def _may_group(self) -> bool:
-        """Whether nothing is to happen in Python between two steps, and there is time to gain."""
-        if self._steps_per_read == 1 or self.accumulate > 1 or not self._schedule.is_known_ahead:
+        """Whether nothing is to happen in Python between two steps."""
+        if self.accumulate > 1 or not self._schedule.is_known_ahead:
             return False
         return not any(getattr(callback, "follows_every_step", True) for callback in self.callbacks)
 
@@ -211,26 +213,47 @@ class Training:
         try:
             self._captured_step(batches, self._schedule.arrays() if self._are_grouped else [])
         except FloatingPointError as error:
-            where = first_bad_layer(self.model, *(self._source.load(batch)[0] for batch in batches))
-            raise NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where)) from None
+            raise self._failed_at(batches, error) from None
         self._count_steps([[len(batch[-1]) for batch in batches]])
         self._schedule.step()
         self._notify("on_batch_end")
 
     def _train_group(self, stack: tuple[Any, ...]) -> None:
         """Steps on each of the batches that the first axis counts."""
+        steps, done = len(stack[0]), 0
+        while done < steps and not self._interrupt.is_set:
+            first = _row(stack, done)
+            record = self._captured_step.recorded((first,), self._schedule.arrays())
+            if record is None:
+                self._train_step((first,))
+                done += 1
+            else:
+                count = min(steps - done, self._steps_per_group)
+                self._replay(record, tuple(part[done : done + count] for part in stack))
+                done += count
+
+    def _replay(self, record: Record, stack: tuple[Any, ...]) -> None:
+        """The recorded step on each of the batches."""
         steps, samples = stack[0].shape
-        record = self._captured_step.recorded((_row(stack, 0),), self._schedule.arrays())
-        if record is None:
-            for i in range(steps):
-                self._train_step((_row(stack, i),))
-                if self._interrupt.is_set:
-                    return
-            return
         self._notify("on_batch_begin")
-        record.replay_each([*stack, *self._schedule.stacked_arrays(steps)])
+        finished_before = self._results.count() if self._is_on_cpu else 0
+        begin = time.perf_counter()
+        try:
+            record.replay_each([*stack, *self._schedule.stacked_arrays(steps)])
+        except FloatingPointError as error:
+            finished = self._results.count() - finished_before
+            self._count_steps([[samples]] * finished)
+            raise self._failed_at((_row(stack, finished),), error) from None
+        if self._is_on_cpu:  # a GPU goes on while the host is here
+            most = int(CPU_SECONDS_PER_GROUP * steps / (time.perf_counter() - begin))
+            self._steps_per_group = max(1, min(most, STEPS_PER_GROUP))
         self._count_steps([[samples]] * steps)
         self._notify("on_batch_end")
+
+    def _failed_at(self, batches: tuple[Any, ...], error: FloatingPointError) -> NonFiniteLossError:
+        """What to raise for the step after those that are counted."""
+        where = first_bad_layer(self.model, *(self._source.load(batch)[0] for batch in batches))
+        return NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where))
 
     def _count_steps(self, samples: list[list[int]]) -> None:
         """After steps on batches of so many samples."""
@@ -241,10 +264,10 @@ class Training:
             self._read_at = time.perf_counter()
 
     def _is_time_to_read(self) -> bool:
-        if self._steps_per_read == 1 or len(self._pending) >= MOST_UNREAD_STEPS:
+        if self._is_on_cpu or len(self._pending) >= MOST_UNREAD_STEPS:
             return True
         has_waited = time.perf_counter() - self._read_at >= GPU_SECONDS_PER_READ
-        return len(self._pending) >= self._steps_per_read and has_waited
+        return len(self._pending) >= GPU_STEPS_PER_READ and has_waited
 
     def _compute_step(self, batches: tuple[Any, ...], schedules: list[Any]) -> None:
         """The part of a step that is captured. The optimizer's kernels read the schedules."""
@@ -257,7 +280,7 @@ class Training:
             objective = loss if len(batches) == 1 else loss * (len(batch[-1]) / samples)
             if self.penalty is not None and i == 0:  # once a step, not once a batch
                 objective = objective + self.penalty(self.model)
-            if self._steps_per_read == 1:  # before the weights are touched
+            if self._is_on_cpu:  # before the weights are touched
                 require_finite(objective.detach(), "the loss")
             objective.backward()
             self._results.append(loss, count_correct(output, target))

@@ -27,6 +27,10 @@ class ResultLog:
             loss = loss.to(float64)
         ops.append_result_(self._log, loss, None if correct is None else correct.to(self._log.device))
 
+    def count(self) -> int:
+        """How many have been appended."""
+        return int(self._log[0].item())
+
     def last(self, count: int) -> list[tuple[float, int | None]]:
         """The last results, the latest last: (loss, right answers or None)."""
         log = self._log.cpu().numpy()

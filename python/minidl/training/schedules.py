@@ -54,6 +54,7 @@ class StepSchedule:
             self.step()
         backend = backends.load(self.device)
         groups = len(self.optimizer.param_groups)
-        array = backend.empty((steps, groups, len(values) // (steps * groups)), np.dtype(np.float64))
+        array = backend.empty((len(values),), np.dtype(np.float64))
         backend.write(array, values)
-        return [Tensor(array[:, i], backend) for i in range(groups)]
+        by_step = array.reshape(steps, groups, -1)
+        return [Tensor(by_step[:, i], backend) for i in range(groups)]

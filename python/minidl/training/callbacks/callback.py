@@ -35,7 +35,7 @@ class Callback:
     @property
     def follows_every_step(self) -> bool:
         """Whether `on_batch_begin` and `on_batch_end` are to be called for every step, as they are where a subclass
-        overrides one of them. If no callback wants that, a GPU takes several steps between two calls."""
+        overrides one of them. If no callback wants that, several steps are taken between two calls."""
         names = ("on_batch_begin", "on_batch_end")
         return any(getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name) for name in names)
 
