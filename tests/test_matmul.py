@@ -72,6 +72,28 @@ def test_product_equals_the_float64_product(
 
 
 @each_dtype
+@pytest.mark.parametrize("rows", [9, 64, 65])
+def test_product_does_not_depend_on_where_a_matrix_begins(backend: Backend, dtype: type, rows: int) -> None:
+    """Whole cache lines a row, read as they lie for few rows: panels of columns then begin where a line does."""
+    for n, k in ((16, 33), (48, 128), (112, 9)):
+        a, b = make_factors(rows, n, k, (False, False), dtype)
+        expected = None
+        for begin in range(16):
+            memory = np.full(b.size + 128, np.nan, dtype)
+            first = -memory.ctypes.data // memory.itemsize % 16 + begin
+            shifted = memory[first : first + b.size].reshape(b.shape)
+            shifted[...] = b
+            out = surrounded_by_nan(np.full((rows, n), np.nan), dtype)
+            backend.kernels.matmul(a, shifted, out, False, False)
+            what = f"{rows} x {n} x {k}, {begin} elements off"
+            assert_product_close(out, *float64_factors(a, b, (False, False)), np.zeros((rows, n)), what)
+            assert np.isnan(out.base[:64]).all(), what
+            assert np.isnan(out.base[64 + out.size :]).all(), what
+            expected = out if expected is None else expected
+            assert_bitwise_equal(out, expected, what)
+
+
+@each_dtype
 @each_transpose
 def test_product_does_not_depend_on_the_threads(backend: Backend, dtype: type, transpose: tuple[bool, bool]) -> None:
     for m, n, k in [(1, 1031, 517), (1031, 1, 517), (5, 700, 300), (64, 96, 257), (131, 113, 127), (40, 70, 2100)]:

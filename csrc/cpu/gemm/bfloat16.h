@@ -176,9 +176,10 @@ bool multiply_in_bfloat16(Stream stream, const Product<T>& p) {
                   native_add_products_of_pairs(v, pairs, pairs);
                 }) {
     if (!stream.allows_bfloat16 || smaller(p.m, p.n) < min_bfloat16_lines || p.k < min_bfloat16_depth) return false;
-    multiply_rectangles<T>(stream, p, [&](int64_t all_row_panels, Range rows, Range columns) {
-      Bfloat16Product<T>{p, all_row_panels, rows, columns}.run();
-    });
+    multiply_rectangles<T>(stream, p, ceil_divide(p.n, tile_columns<T>),
+                           [&](int64_t all_row_panels, Range rows, Range columns) {
+                             Bfloat16Product<T>{p, all_row_panels, rows, columns}.run();
+                           });
     return true;
   }
   return false;
