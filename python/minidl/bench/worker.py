@@ -101,11 +101,20 @@ class Session:
         if isinstance(value, list):
             return [self._load(folder, item) for item in value]
         if isinstance(value, dict) and "array" in value:
-            array = np.load(os.path.join(folder, value["array"]))
-            return self.module.from_numpy(array) if self.library == "torch" else array
+            return self._own(np.load(os.path.join(folder, value["array"])))
         if isinstance(value, dict):
             return getattr(getattr(self.module, value["enum"]), value["name"])
         return value
+
+    def _own(self, array: Any) -> Any:
+        """The array in memory that the library gives to its own: at cache lines, in large pages, or as it may be."""
+        if self.library == "torch":
+            return self.module.from_numpy(array).clone()
+        if self.library == "numpy" or not array.flags.c_contiguous:
+            return array
+        own = self.module.empty(array.shape, array.dtype)
+        own[...] = array
+        return own
 
     def _save_outputs(self, folder: str, values: dict[str, Any], names: dict[str, Any]) -> None:
         for name, value in values.items():
