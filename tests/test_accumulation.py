@@ -8,7 +8,7 @@ from minidl import Tensor, nn, optim, training
 from minidl.data import DataLoader, TensorDataset
 from minidl.nn import functional
 from minidl.training import Callback, ModelCheckpoint, fit
-from training_runs import StopAt, build, digits_loader, held_out, same_weights, train
+from training_runs import StopAt, build, digits_loader, held_out, same_weights, train, without_capture
 
 X = np.random.default_rng(0).standard_normal((70, 6))
 LABELS = np.random.default_rng(1).integers(0, 3, 70)
@@ -50,14 +50,13 @@ def accumulating(**options: object) -> training.Training:
     return training.Training(train_data=digits_loader(), epochs=3, accumulate=4, **build(), **options)
 
 
-def test_accumulated_steps_are_replayed_and_give_what_eager_steps_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accumulated_steps_are_replayed_and_give_what_eager_steps_give() -> None:
     options = {"penalty": training.l2_penalty(1e-3), "callbacks": [training.GradientClipping(max_norm=0.1)]}
     captured = accumulating(**options)
     captured.run()
-    assert captured._captured_step.failure == ""
-    assert [record.is_complete for record in captured._captured_step.records.values()] == [True, True]
-    eager = accumulating(**options)
-    monkeypatch.setattr(eager, "_captured_step", eager._compute_step)
+    assert captured._steps.captured.failure == ""
+    assert [record.is_complete for record in captured._steps.captured.records.values()] == [True, True]
+    eager = without_capture(accumulating(**options))
     eager.run()
     assert captured.history.losses == eager.history.losses
     assert same_weights(captured.model, eager.model)

@@ -13,7 +13,7 @@ import minidl
 from minidl import io, nn, optim, training
 from minidl.training import Callback, GradientClipping, LearningRateMonitor, ModelCheckpoint, TensorBoard
 from requirements import missing
-from training_runs import StopAt, build, digits_loader, held_out, same_weights, train
+from training_runs import StopAt, build, digits_loader, held_out, same_weights, train, without_capture
 
 
 class GradientsOf(Callback):
@@ -60,20 +60,16 @@ def test_gradients_of_every_step_are_clamped_to_the_value() -> None:
 
 
 @pytest.mark.parametrize("options", [{"max_norm": 0.1}, {"max_value": 0.01}], ids=str)
-def test_clipped_steps_are_replayed_and_give_what_eager_steps_give(
-    options: dict[str, float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clipped_steps_are_replayed_and_give_what_eager_steps_give(options: dict[str, float]) -> None:
     def make() -> training.Training:
         clipping = GradientClipping(**options)
         return training.Training(train_data=digits_loader(), epochs=3, callbacks=[clipping], **build())
 
     captured = make()
     captured.run()
-    assert captured._captured_step.failure == ""
-    assert all(record.is_complete for record in captured._captured_step.records.values())
-    eager = make()
-    monkeypatch.setattr(eager, "_may_group", lambda: False)
-    monkeypatch.setattr(eager, "_captured_step", eager._compute_step)
+    assert captured._steps.captured.failure == ""
+    assert all(record.is_complete for record in captured._steps.captured.records.values())
+    eager = without_capture(make())
     eager.run()
     assert captured.history.losses == eager.history.losses
     assert same_weights(captured.model, eager.model)
@@ -322,7 +318,7 @@ def test_the_gradient_norm_is_taken_inside_the_captured_step(tmp_path, events) -
         train_data=digits_loader(), epochs=2, callbacks=[TensorBoard(tmp_path, gradient_norm=True)], **build()
     )
     captured.run()
-    assert captured._captured_step.failure == ""
+    assert captured._steps.captured.failure == ""
     assert captured.history.losses == train(epochs=2)[0].losses
 
 

@@ -1,5 +1,6 @@
 """fit takes steps between which nothing is to happen in Python in groups: with the numbers of single steps."""
 
+import copy
 import io
 import itertools
 import os
@@ -15,7 +16,8 @@ import minidl
 from minidl import nn, optim, training
 from minidl.data import DataLoader, TensorDataset
 from minidl.tensor import Tensor
-from minidl.training import fit, loop
+from minidl.training import fit, steps
+from minidl.training.steps import Steps
 
 
 def make_model() -> nn.Sequential:
@@ -67,19 +69,19 @@ def run_fit(device: str, schedule: str, callbacks: list[Any], **options: Any) ->
 def count_replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many steps each replay takes, from now on."""
     counts: list[int] = []
-    replay = training.Training._replay
+    replay = Steps._replay
 
-    def counting(run: Any, record: Any, stack: Any) -> None:
+    def counting(own: Steps, record: Any, stack: Any) -> int:
         counts.append(len(stack[0]))
-        replay(run, record, stack)
+        return replay(own, record, stack)
 
-    monkeypatch.setattr(training.Training, "_replay", counting)
+    monkeypatch.setattr(Steps, "_replay", counting)
     return counts
 
 
 @pytest.mark.parametrize("schedule", ["none", "step", "epoch"])
 def test_groups_of_steps_do_what_single_steps_do(device: str, schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CPU_SECONDS_PER_GROUP", 1e9)
+    monkeypatch.setattr(steps, "CPU_SECONDS_PER_GROUP", 1e9)
     counts = count_replays(monkeypatch)
     expected = run_fit(device, schedule, [EveryStep()])
     assert counts == []
@@ -92,7 +94,7 @@ def test_groups_of_steps_do_what_single_steps_do(device: str, schedule: str, mon
 
 
 def test_slow_steps_of_the_cpu_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CPU_SECONDS_PER_GROUP", 0.0)
+    monkeypatch.setattr(steps, "CPU_SECONDS_PER_GROUP", 0.0)
     counts = count_replays(monkeypatch)
     run_fit("cpu", "step", [])
     assert counts == [1] * (3 * 38 - 4)
@@ -101,16 +103,16 @@ def test_slow_steps_of_the_cpu_are_taken_one_by_one(monkeypatch: pytest.MonkeyPa
 def test_ctrl_c_is_obeyed_after_the_group_of_steps(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CPU_SECONDS_PER_GROUP", 1e9)
+    monkeypatch.setattr(steps, "CPU_SECONDS_PER_GROUP", 1e9)
     expected = run_fit(device, "step", [])
-    train_group, calls = training.Training._train_group, itertools.count()
+    replay, calls = Steps._replay, itertools.count()
 
-    def interrupting(run: Any, stack: Any) -> None:
-        train_group(run, stack)
-        if next(calls) == 5:
+    def interrupting(own: Steps, record: Any, stack: Any) -> int:
+        if len(stack[0]) == 16 and next(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
+        return replay(own, record, stack)
 
-    monkeypatch.setattr(training.Training, "_train_group", interrupting)
+    monkeypatch.setattr(Steps, "_replay", interrupting)
     keeper = training.ModelCheckpoint(tmp_path / "run")
     with pytest.raises(training.TrainingInterrupted, match="epoch 2 after step 32 of 38"):
         run_fit(device, "step", [keeper])
@@ -118,42 +120,35 @@ def test_ctrl_c_is_obeyed_after_the_group_of_steps(
     assert (losses, figures, weights) == expected
 
 
+class KeepLosses(training.Callback):
+    def on_exit(self, training: Any) -> None:
+        self.losses = list(training.history.losses)
+
+
 @pytest.mark.parametrize("schedule", ["none", "step"])
 def test_a_loss_that_is_not_finite_is_found_in_a_group(
     device: str, schedule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CPU_SECONDS_PER_GROUP", 1e9)
+    monkeypatch.setattr(steps, "CPU_SECONDS_PER_GROUP", 1e9)
     x, labels = make_data(16 * 40)
 
-    def run(count: int) -> tuple[nn.Module, list[float]]:
-        minidl.manual_seed(0)
-        model = nn.Linear(12, 5).to(device)
+    def run(model: nn.Module, count: int, keeper: KeepLosses) -> None:
         optimizer = optim.SGD(model.parameters(), lr=0.1)
         scheduler = optim.lr_scheduler.LinearLR(optimizer, total_iters=50) if schedule == "step" else None
-        keeper = KeepLosses()
         loader = DataLoader(TensorDataset(x[:count].to(device), labels[:count].to(device)), 16)
-        try:
-            fit(model, loader, epochs=1, optimizer=optimizer, scheduler=scheduler, callbacks=[keeper])
-        finally:
-            models.append(model)
-        return model, keeper.losses
+        fit(model, loader, epochs=1, optimizer=optimizer, scheduler=scheduler, callbacks=[keeper])
 
-    class KeepLosses(training.Callback):
-        def on_exit(self, training: Any) -> None:
-            self.losses = list(training.history.losses)
-            kept.append(self.losses)
-
-    models: list[nn.Module] = []
-    kept: list[list[float]] = []
-    good, losses = run(16 * 35)
+    good = nn.Linear(12, 5).to(device)
+    bad, before, until = copy.deepcopy(good), KeepLosses(), KeepLosses()
+    run(good, 16 * 35, before)
     x[16 * 35 + 3] = minidl.nan
     where = "the input batch, which holds nan or inf" if device == "cpu" else "parameter 'weight'"
     with pytest.raises(training.NonFiniteLossError, match=f"epoch 1, step 36 of 40; went bad first: {where}"):
-        run(16 * 40)
-    assert kept[-1] == losses
+        run(bad, 16 * 40, until)
+    assert until.losses == before.losses
+    assert len(until.losses) == 35
     if device == "cpu":  # which looks at each loss before it changes the weights
-        wanted = {name: tensor.tolist() for name, tensor in good.state_dict().items()}
-        assert {name: tensor.tolist() for name, tensor in models[-1].state_dict().items()} == wanted
+        assert [parameter.tolist() for parameter in bad.parameters()] == [p.tolist() for p in good.parameters()]
 
 
 def test_settings_that_change_between_groups_are_followed(device: str) -> None:

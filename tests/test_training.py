@@ -18,7 +18,7 @@ from minidl.data import DataLoader, TensorDataset
 from minidl.nn import functional
 from minidl.training import Callback, EarlyStopping, ModelCheckpoint, NonFiniteLossError, fit
 from minidl.training.evaluation import Evaluator
-from training_runs import StopAt, build, digits_loader, held_out, same_weights, train
+from training_runs import StopAt, build, digits_loader, held_out, same_weights, train, without_capture
 
 # ---- learning
 
@@ -39,15 +39,13 @@ def test_epoch_figures_are_means_over_samples():
     assert history.epochs[0].train_loss == pytest.approx(np.average(history.losses, weights=counts), rel=1e-12)
 
 
-def test_steps_are_replayed_and_give_what_eager_steps_give(monkeypatch: pytest.MonkeyPatch):
+def test_steps_are_replayed_and_give_what_eager_steps_give():
     """Batches are gathered inside the captured step; the last one of an epoch has a record of its own."""
     captured = training.Training(train_data=digits_loader(), epochs=3, **build())
     captured.run()
-    assert captured._captured_step.failure == ""
-    assert [record.is_complete for record in captured._captured_step.records.values()] == [True, True]
-    eager = training.Training(train_data=digits_loader(), epochs=3, **build())
-    monkeypatch.setattr(eager, "_may_group", lambda: False)
-    monkeypatch.setattr(eager, "_captured_step", eager._compute_step)
+    assert captured._steps.captured.failure == ""
+    assert [record.is_complete for record in captured._steps.captured.records.values()] == [True, True]
+    eager = without_capture(training.Training(train_data=digits_loader(), epochs=3, **build()))
     eager.run()
     assert captured.history.losses == eager.history.losses
     assert captured.history.epochs[-1].train_accuracy == eager.history.epochs[-1].train_accuracy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
@@ -12,29 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minidl import io, optim
-from minidl.capture import Record, capture, require_finite
 from minidl.generator import default_generator
 from minidl.nn import functional
-from minidl.training.batches import BatchSource
 from minidl.training.callbacks import Callback, ModelCheckpoint
 from minidl.training.checkpoint import CHECKPOINT_VERSION, load_checkpoint, load_model, names_of
 from minidl.training.diagnosis import NonFiniteLossError, first_bad_layer, first_bad_weight
-from minidl.training.evaluation import Evaluation, Evaluator, Loss, Metric, count_correct
+from minidl.training.evaluation import Evaluation, Evaluator, Loss, Metric
 from minidl.training.history import FIELDS, EpochFigures, History
 from minidl.training.interrupt import TrainingInterrupted, deferred_interrupt
 from minidl.training.penalties import Penalty
-from minidl.training.results import ResultLog, device_of_model
-from minidl.training.schedules import StepSchedule
-
-# Reading losses waits for the device, and a GPU then has nothing to do until more steps are launched: there it is done
-# for so many steps at once, and not sooner than so long after the last time.
-GPU_STEPS_PER_READ = 50
-GPU_SECONDS_PER_READ = 0.02
-MOST_UNREAD_STEPS = 1000
-# Steps without Python between them: as many as one graph of a GPU holds (csrc/cuda/replayer.h). On the CPU fewer where
-# they take longer than this, as progress and Ctrl-C wait for them.
-STEPS_PER_GROUP = 16
-CPU_SECONDS_PER_GROUP = 0.1
+from minidl.training.steps import BadLossError, Steps
 
 
 class Training:
@@ -85,16 +71,9 @@ class Training:
         self.epoch = 0
         self.should_stop = False
         self.steps_per_epoch = -(-len(train_data) // accumulate)
-        where = device_of_model(model)
-        self._is_on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-        self._steps_per_group = 1 if self._is_on_cpu else STEPS_PER_GROUP  # until it is known how long a step takes
-        self._pending: list[list[int]] = []  # samples in each batch of the steps whose results are not read yet
-        self._read_at = 0.0
-        self._results = ResultLog((MOST_UNREAD_STEPS + STEPS_PER_GROUP) * accumulate, where)
-        self._source = BatchSource(train_data)
-        self._are_grouped = False
-        self._schedule = StepSchedule(scheduler if schedule_every == "step" else None, optimizer, where)
-        self._captured_step = capture(self._compute_step, strict=False)
+        of_steps = scheduler if schedule_every == "step" else None
+        before_optimizer = partial(self._notify, "on_before_optimizer_step")
+        self._steps = Steps(model, train_data, optimizer, loss, of_steps, accumulate, penalty, before_optimizer)
         self._evaluator = None if val_data is None else Evaluator(model, val_data, loss, self.metrics)
         self._begin_epoch()
 
@@ -148,11 +127,13 @@ class Training:
         self.model.train()
         started = time.perf_counter()
         for take_steps in self._remaining_steps():
-            take_steps()
+            self._notify("on_batch_begin")
+            self._count(take_steps)
+            self._notify("on_batch_end")
             if self._interrupt.is_set:
                 self._seconds_before += time.perf_counter() - started
                 self._stop_for_interrupt()
-        self._read_pending()
+        self._read_results(waits=True)
         self._require_finite_weights()
         measured = None
         if self._evaluator is not None:
@@ -178,131 +159,42 @@ class Training:
         self._begin_epoch()
         self._notify("on_epoch_end", figures)
 
-    def _remaining_steps(self) -> Iterator[Callable[[], None]]:
-        """What trains the rest of this epoch, a step or a group of steps at a time; a resumed epoch draws its order
-        again and skips."""
+    def _remaining_steps(self) -> Iterator[Callable[[], int]]:
+        """What trains the rest of this epoch; a resumed epoch draws its order again and skips."""
+        may_group = not any(getattr(callback, "follows_every_step", True) for callback in self.callbacks)
         now = self._random_state()
         if self._step == 0:
             self._random_at_begin = now
-            return self._steps_from(0)
+            return self._steps.of_epoch(0, may_group)
         self._set_random_state(self._random_at_begin)
-        steps = self._steps_from(self._step)
+        steps = self._steps.of_epoch(self._step, may_group)
         self._set_random_state(now)
         return steps
 
-    def _steps_from(self, first: int) -> Iterator[Callable[[], None]]:
-        """The order of the epoch is drawn at the call."""
-        stacks = self._source.stacks(first, STEPS_PER_GROUP) if self._may_group() else None
-        self._are_grouped = stacks is not None
-        if stacks is not None:
-            return (partial(self._train_group, stack) for stack in stacks)
-        batches = iter(self._source)
-        for _ in itertools.islice(batches, first * self.accumulate):
-            pass
-        steps = iter(lambda: tuple(itertools.islice(batches, self.accumulate)), ())
-        return (partial(self._train_step, step) for step in steps)
-
-    def _may_group(self) -> bool:
-        """Whether nothing is to happen in Python between two steps."""
-        if self.accumulate > 1 or not self._schedule.is_known_ahead:
-            return False
-        return not any(getattr(callback, "follows_every_step", True) for callback in self.callbacks)
-
-    def _train_step(self, batches: tuple[Any, ...]) -> None:
-        self._notify("on_batch_begin")
+    def _count(self, take_steps: Callable[[], int]) -> None:
+        """Takes steps and counts them, those before a bad one as well."""
         try:
-            self._captured_step(batches, self._schedule.arrays() if self._are_grouped else [])
-        except FloatingPointError as error:
-            raise self._failed_at(batches, error) from None
-        self._count_steps([[len(batch[-1]) for batch in batches]])
-        self._schedule.step()
-        self._notify("on_batch_end")
+            self._step += take_steps()
+        except BadLossError as error:
+            self._step += error.steps_before
+            self._read_results(waits=True)
+            where = first_bad_layer(self.model, *error.inputs)
+            raise NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where)) from None
+        self._read_results(waits=False)
 
-    def _train_group(self, stack: tuple[Any, ...]) -> None:
-        """Steps on each of the batches that the first axis counts."""
-        steps, done = len(stack[0]), 0
-        while done < steps and not self._interrupt.is_set:
-            first = _row(stack, done)
-            record = self._captured_step.recorded((first,), self._schedule.arrays())
-            if record is None:
-                self._train_step((first,))
-                done += 1
+    def _read_results(self, waits: bool) -> None:
+        results = self._steps.results(waits)
+        for i, result in enumerate(results):
+            if not math.isfinite(result.loss):
+                step, where = self._step - (len(results) - 1 - i), first_bad_weight(self.model)
+                raise NonFiniteLossError(self._describe_failure(f"the loss became {result.loss}", step, where))
+            self.history.losses.append(result.loss)
+            self._loss_sum += result.loss * result.samples
+            self._samples += result.samples
+            if result.correct is None or self._correct is None:
+                self._correct = None
             else:
-                count = min(steps - done, self._steps_per_group)
-                self._replay(record, tuple(part[done : done + count] for part in stack))
-                done += count
-
-    def _replay(self, record: Record, stack: tuple[Any, ...]) -> None:
-        """The recorded step on each of the batches."""
-        steps, samples = stack[0].shape
-        self._notify("on_batch_begin")
-        finished_before = self._results.count() if self._is_on_cpu else 0
-        begin = time.perf_counter()
-        try:
-            record.replay_each([*stack, *self._schedule.stacked_arrays(steps)])
-        except FloatingPointError as error:
-            finished = self._results.count() - finished_before
-            self._count_steps([[samples]] * finished)
-            raise self._failed_at((_row(stack, finished),), error) from None
-        if self._is_on_cpu:  # a GPU goes on while the host is here
-            most = int(CPU_SECONDS_PER_GROUP * steps / (time.perf_counter() - begin))
-            self._steps_per_group = max(1, min(most, STEPS_PER_GROUP))
-        self._count_steps([[samples]] * steps)
-        self._notify("on_batch_end")
-
-    def _failed_at(self, batches: tuple[Any, ...], error: FloatingPointError) -> NonFiniteLossError:
-        """What to raise for the step after those that are counted."""
-        where = first_bad_layer(self.model, *(self._source.load(batch)[0] for batch in batches))
-        return NonFiniteLossError(self._describe_failure(str(error), self._step + 1, where))
-
-    def _count_steps(self, samples: list[list[int]]) -> None:
-        """After steps on batches of so many samples."""
-        self._step += len(samples)
-        self._pending += samples
-        if self._is_time_to_read():
-            self._read_pending()
-            self._read_at = time.perf_counter()
-
-    def _is_time_to_read(self) -> bool:
-        if self._is_on_cpu or len(self._pending) >= MOST_UNREAD_STEPS:
-            return True
-        has_waited = time.perf_counter() - self._read_at >= GPU_SECONDS_PER_READ
-        return len(self._pending) >= GPU_STEPS_PER_READ and has_waited
-
-    def _compute_step(self, batches: tuple[Any, ...], schedules: list[Any]) -> None:
-        """The part of a step that is captured. The optimizer's kernels read the schedules."""
-        self.optimizer.zero_grad()
-        samples = sum(len(batch[-1]) for batch in batches)
-        for i, batch in enumerate(batches):
-            x, target = self._source.load(batch)
-            output = self.model(x)
-            loss = self.loss(output, target)
-            objective = loss if len(batches) == 1 else loss * (len(batch[-1]) / samples)
-            if self.penalty is not None and i == 0:  # once a step, not once a batch
-                objective = objective + self.penalty(self.model)
-            if self._is_on_cpu:  # before the weights are touched
-                require_finite(objective.detach(), "the loss")
-            objective.backward()
-            self._results.append(loss, count_correct(output, target))
-        self._notify("on_before_optimizer_step")
-        self.optimizer.step()
-
-    def _read_pending(self) -> None:
-        pending, self._pending = self._pending, []
-        results = iter(self._results.last(sum(map(len, pending))) if pending else ())
-        for i, counts in enumerate(pending):
-            read = list(itertools.islice(results, len(counts)))
-            samples = sum(counts)
-            total = sum(loss * count for (loss, _), count in zip(read, counts, strict=True))
-            mean = read[0][0] if len(read) == 1 else total / samples
-            if not math.isfinite(mean):
-                step, where = self._step - (len(pending) - 1 - i), first_bad_weight(self.model)
-                raise NonFiniteLossError(self._describe_failure(f"the loss became {mean}", step, where))
-            self.history.losses.append(mean)
-            self._loss_sum += total
-            self._samples += samples
-            for _, correct in read:
-                self._correct = None if correct is None or self._correct is None else self._correct + correct
+                self._correct += result.correct
 
     def _require_finite_weights(self) -> None:
         bad = first_bad_weight(self.model)
@@ -324,7 +216,7 @@ class Training:
             self.scheduler.step()
 
     def _stop_for_interrupt(self) -> None:
-        self._read_pending()
+        self._read_results(waits=True)
         self._require_finite_weights()
         self._notify("on_interrupt")
         raise TrainingInterrupted(
@@ -397,7 +289,3 @@ class Training:
     def _set_random_state(self, states: list[Any]) -> None:
         for generator, state in zip(self._generators(), states, strict=True):
             generator.set_state(state)
-
-
-def _row(stack: tuple[Any, ...], i: int) -> tuple[Any, ...]:
-    return tuple(part[i] for part in stack)
