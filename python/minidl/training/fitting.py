@@ -34,9 +34,9 @@ def fit(
     """Trains a model and returns the figures of the run.
 
     A step - forward, backward, optimizer - is captured: Python runs it twice for each shape of batches, C++ from then
-    on, with the same numbers bit by bit; so is what is done for a batch of `val_data`. On a GPU up to 16 steps follow
-    each other without Python between them where the data lie there, no callback follows every step and the scheduler
-    is one of minidl's.
+    on, with the same numbers bit by bit; so is what is done for a batch of `val_data`. Up to 16 steps follow each
+    other without Python between them, on the CPU for up to 0.1 s, where the data lie in memory of the device, no
+    callback follows every step and the scheduler is one of minidl's.
 
     Args:
         model: the module; put into training mode.
