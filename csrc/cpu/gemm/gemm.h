@@ -115,11 +115,12 @@ struct PackedProduct {
   };
 
   void multiply(const Block& block) const {
-    if (packs_a)
-      for (int64_t row = block.rows.begin; row < block.rows.end; ++row) pack_a(block, row);
     for (int64_t column = block.columns.begin; column < block.columns.end; ++column) {
       if (is_packed_b(column) && (!keeps_b() || block.rows.begin == row_panels.begin)) pack_b(block, column);
-      for (int64_t row = block.rows.begin; row < block.rows.end; ++row) multiply_panels(block, row, column);
+      for (int64_t row = block.rows.begin; row < block.rows.end; ++row) {
+        if (packs_a && column == block.columns.begin) pack_a(block, row);
+        multiply_panels(block, row, column);
+      }
     }
   }
 
@@ -149,17 +150,30 @@ struct PackedProduct {
                panel_of_b(block, panel), columns_per_panel);
   }
 
-  // Steps whole rows of b apart are out of the prefetchers' sight: the first tiles of a panel fetch the next panel, a
-  // column of its cache lines each.
-  void fetch_next_columns(const Block& block, int64_t tile, int64_t next_panel, TileInput<T>& in) const {
+  // What is packed next comes from the L3 or from memory, where packing would wait for it: while the tiles of the first
+  // panel of b multiply, each fetches the next panel of a; then the first ones of a panel of b fetch the next of those,
+  // a part of its cache lines each. Layers of 784 to 1024 at batch 128 to 512: 2 to 5 % less time on a Zen 4 core.
+  void fetch_ahead(const Block& block, int64_t row_panel, int64_t column_panel, TileInput<T>& in) const {
     constexpr int line = 64 / sizeof(T);
-    bool has_next = !product.b.has_contiguous_lines && next_panel < block.columns.end && in.depth >= min_fetched_depth;
-    if (has_next && tile * line < columns_per_panel) {
-      in.soon = product.b.at(columns_of(next_panel).begin, block.steps.begin) + tile * line;
-      in.soon_step = product.b.stride;
-    } else {
-      in.soon = in.b;
-      in.soon_step = 0;
+    in.soon = in.b;
+    in.soon_step = 0;
+    if (in.depth < min_fetched_depth) return;
+    // A part of the factor's next panel: one column of its cache lines, or a share of lines that are one piece of
+    // memory.
+    auto fetch = [&](const Factor<T>& factor, int64_t first_line, int64_t part) {
+      if (!factor.has_contiguous_lines) {
+        in.soon = factor.at(first_line, block.steps.begin) + part * line;
+        in.soon_step = factor.stride;
+      } else if (factor.stride == in.depth) {
+        in.soon = factor.at(first_line, 0) + part * in.depth * line;
+        in.soon_step = line;
+      }
+    };
+    int64_t part = row_panel - block.rows.begin;
+    if (packs_a && column_panel == block.columns.begin) {
+      if (row_panel + 1 < block.rows.end) fetch(product.a, rows_of(row_panel + 1).begin, 0);
+    } else if (column_panel + 1 < block.columns.end && part * line < columns_per_panel) {
+      fetch(product.b, columns_of(column_panel + 1).begin, part);
     }
   }
 
@@ -175,7 +189,7 @@ struct PackedProduct {
     in.b = is_packed ? panel_of_b(block, column_panel) : product.b.at(columns.begin, block.steps.begin);
     in.b_step = is_packed ? columns_per_panel : product.b.stride;
 
-    fetch_next_columns(block, row_panel - block.rows.begin, column_panel + 1, in);
+    fetch_ahead(block, row_panel, column_panel, in);
     TileOutput<T> to = product.output_at(rows.begin, columns.begin, columns.size());
     if (block.steps.begin > 0) to.adds_to_out = true;
     if (block.steps.end < product.k) to.bias = to.saved = nullptr, to.activation = Activation::none;

@@ -33,7 +33,10 @@ void pack_contiguous_lines(const T* from, int64_t stride, int lines, int64_t dep
       Vec<T> square[width];
       if (rows == width && columns == width) {
 #pragma GCC unroll 16
-        for (int row = 0; row < width; ++row) square[row] = load(source + row * stride);
+        for (int row = 0; row < width; ++row) {
+          __builtin_prefetch(source + row * stride + width);
+          square[row] = load(source + row * stride);
+        }
       } else {
         for (int row = 0; row < width; ++row)
           square[row] = row < rows ? load_partial(source + row * stride, columns) : Vec<T>{};
