@@ -11,6 +11,8 @@ from minidl.training import Callback, Training
 class RunProgress(Callback):
     """Reports the share of the epochs that is done, ten times a second at most."""
 
+    follows_every_step = False
+
     def __init__(self, context: Context) -> None:
         self.context = context
         self._reported = 0.0
