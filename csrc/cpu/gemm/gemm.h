@@ -198,20 +198,20 @@ struct PackedProduct {
   }
 };
 
-// How many threads share the row panels and how many the column panels: the grid whose busiest thread is done first.
+// How many threads share the rows and how many the panels of columns: the grid whose busiest thread is done first.
 struct Grid {
-  int rows = 1, columns = 1;
+  int64_t rows = 1, columns = 1;
 };
 template <typename T>
-Grid best_grid(int threads, int64_t row_panels, int64_t column_panels) {
+Grid best_grid(int64_t threads, int64_t rows, int64_t column_panels) {
   Grid best;
   int64_t least = INT64_MAX;
-  for (int rows = 1; rows <= threads; ++rows) {
-    int columns = threads / rows;
-    int64_t height = ceil_divide(row_panels, rows) * tile_rows;
+  for (int64_t bands = 1; bands <= smaller(threads, rows); ++bands) {
+    int64_t columns = threads / bands;
+    int64_t height = ceil_divide(rows, bands);
     int64_t width = ceil_divide(column_panels, columns) * tile_columns<T>;
     int64_t cost = height * width + packing_cost * (height + width);
-    if (cost < least) best = {rows, columns}, least = cost;
+    if (cost < least) best = {bands, columns}, least = cost;
   }
   return best;
 }
@@ -219,10 +219,11 @@ Grid best_grid(int threads, int64_t row_panels, int64_t column_panels) {
 // body(all_row_panels, row_panels, column_panels) for the rectangle of each thread.
 template <typename T, typename Body>
 void multiply_rectangles(Stream stream, const Product<T>& product, int64_t column_panels, const Body& body) {
-  int64_t row_panels = ceil_divide(product.m, tile_rows);
   int64_t worth = product.m * product.n * larger(1, product.k) / gemm_grain;
-  Grid grid = best_grid<T>((int)larger(1, smaller(stream.threads, worth)), row_panels, column_panels);
-  parallel_parts(grid.rows * grid.columns, [&](int part) {
+  Grid grid = best_grid<T>(larger(1, smaller(stream.threads, worth)), product.m, column_panels);
+  // As many panels, and so rows, for each thread: 512 rows for two threads are 19 + 19 panels, not 19 + 18.
+  int64_t row_panels = ceil_divide(ceil_divide(product.m, tile_rows), grid.rows) * grid.rows;
+  parallel_parts((int)(grid.rows * grid.columns), [&](int part) {
     Range rows = share(row_panels, part / grid.columns, grid.rows);
     Range columns = share(column_panels, part % grid.columns, grid.columns);
     if (rows.size() > 0 && columns.size() > 0) body(row_panels, rows, columns);
