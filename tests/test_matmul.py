@@ -96,16 +96,18 @@ def test_product_does_not_depend_on_where_a_matrix_begins(backend: Backend, dtyp
 @each_dtype
 @each_transpose
 def test_product_does_not_depend_on_the_threads(backend: Backend, dtype: type, transpose: tuple[bool, bool]) -> None:
-    for m, n, k in [(1, 1031, 517), (1031, 1, 517), (5, 700, 300), (64, 96, 257), (131, 113, 127), (40, 70, 2100)]:
+    shapes = [(1, 1031, 517), (1031, 1, 517), (5, 700, 300), (64, 96, 257), (131, 113, 127), (40, 70, 2100)]
+    # Fewer rows than threads, and fewer than twice a tile's.
+    shapes += [(2, 1100, 501), (15, 300, 257), (27, 33, 1301)]
+    for m, n, k in shapes:
         a, b = make_factors(m, n, k, transpose, dtype)
-        results = []
-        for threads in (1, 2, 3):
+        alone = None
+        for threads in (1, 2, 3, 16):
             _cpu.set_thread_count(threads)
             out = np.full((m, n), np.nan, dtype)
             backend.kernels.matmul(a, b, out, *transpose)
-            results.append(out)
-        assert_bitwise_equal(results[1], results[0], f"{m} x {n} x {k} on 2 threads")
-        assert_bitwise_equal(results[2], results[0], f"{m} x {n} x {k} on 3 threads")
+            alone = out if alone is None else alone
+            assert_bitwise_equal(out, alone, f"{m} x {n} x {k} on {threads} threads")
 
 
 @each_transpose
