@@ -34,7 +34,7 @@ void pack_contiguous_lines(const T* from, int64_t stride, int lines, int64_t dep
       if (rows == width && columns == width) {
 #pragma GCC unroll 16
         for (int row = 0; row < width; ++row) {
-          __builtin_prefetch(source + row * stride + width);
+          __builtin_prefetch(source + row * stride + 64 / sizeof(T));
           square[row] = load(source + row * stride);
         }
       } else {
