@@ -21,26 +21,9 @@ from minidl.data import DataLoader, TensorDataset
 from minidl.data.pixels import PixelDataset
 from minidl.tensor import Tensor
 from minidl.training import fit
+from training_runs import make_data, make_model
 
 EPSILON = float(np.finfo(np.float32).eps)
-
-
-def make_model() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(12, 24),
-        nn.BatchNorm1d(24),
-        nn.ReLU(),
-        nn.Dropout(0.25),
-        nn.Linear(24, 16),
-        nn.Tanh(),
-        nn.Linear(16, 5),
-    )
-
-
-def make_data(count: int = 70) -> tuple[Tensor, Tensor]:
-    random = np.random.default_rng(0)
-    x = random.standard_normal((count, 12), dtype=np.float32)
-    return minidl.tensor(x), minidl.tensor(random.integers(0, 5, count))
 
 
 # ---- moving

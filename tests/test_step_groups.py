@@ -8,34 +8,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 import minidl
 from minidl import nn, optim, training
 from minidl.data import DataLoader, TensorDataset
-from minidl.tensor import Tensor
 from minidl.training import fit, steps
 from minidl.training.steps import Steps
-
-
-def make_model() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(12, 24),
-        nn.BatchNorm1d(24),
-        nn.ReLU(),
-        nn.Dropout(0.25),
-        nn.Linear(24, 16),
-        nn.Tanh(),
-        nn.Linear(16, 5),
-    )
-
-
-def make_data(count: int) -> tuple[Tensor, Tensor]:
-    random = np.random.default_rng(0)
-    x = random.standard_normal((count, 12), dtype=np.float32)
-    return minidl.tensor(x), minidl.tensor(random.integers(0, 5, count))
+from training_runs import make_data, make_model
 
 
 class EveryStep(training.Callback):

@@ -1,11 +1,14 @@
-"""Short runs on the digits inside the package, which the tests of training share."""
+"""Networks, data and short runs that the tests of training share."""
 
 import os
 import signal
 
+import numpy as np
+
 import minidl
 from minidl import nn, optim
 from minidl.data import DataLoader, PixelDataset, load_images
+from minidl.tensor import Tensor
 from minidl.training import Callback, Training, fit
 
 DIGITS = load_images("digits")
@@ -36,6 +39,25 @@ def train(epochs: int = 4, seed: int = 0, loader: DataLoader | None = None, **op
     model = parts["model"]
     history = fit(train_data=loader or digits_loader(), epochs=epochs, **parts, **options)
     return history, model
+
+
+def make_model() -> nn.Sequential:
+    """A network for `make_data`, with state and random numbers of its own."""
+    return nn.Sequential(
+        nn.Linear(12, 24),
+        nn.BatchNorm1d(24),
+        nn.ReLU(),
+        nn.Dropout(0.25),
+        nn.Linear(24, 16),
+        nn.Tanh(),
+        nn.Linear(16, 5),
+    )
+
+
+def make_data(count: int = 70) -> tuple[Tensor, Tensor]:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((count, 12), dtype=np.float32)
+    return minidl.tensor(x), minidl.tensor(random.integers(0, 5, count))
 
 
 def without_capture(run: Training) -> Training:
