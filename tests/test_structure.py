@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python/minidl"
 # From the lowest to the highest: a module imports from its own layer and from those before it.
 LAYERS = [
-    {"_cpu", "changes", "dtypes", "kinds"},
+    {"_cpu", "changes", "dtypes", "kinds", "wording"},
     {"backends", "host_arrays", "kernels"},
     {"anomaly", "autograd", "tensor", "tensor_methods", "function", "gradients", "generator", "cuda"},
     {"ops", "selftest"},

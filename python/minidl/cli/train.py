@@ -32,6 +32,7 @@ from minidl.training import (
     Training,
     evaluate,
 )
+from minidl.wording import counted
 
 
 @dataclass(frozen=True)
@@ -144,17 +145,13 @@ def describe_run(config: RunConfig, images: ImageSet, model: Any, steps: int, co
         "data": f"{images.name}: {len(images.train_labels):,} to learn from, {len(images.test_labels):,} to test on"
         f" ({images.origin})",
         "model": f"{widths}, {', '.join(extras)}; {count:,} parameters",
-        "training": f"{_counted(config.epochs, 'epoch')} of {steps} batches of {config.batch_size}; "
+        "training": f"{counted(config.epochs, 'epoch')} of {steps} batches of {config.batch_size}; "
         f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule}), seed {config.seed}",
-        "machine": f"{_cpu.isa()}, {_counted(backends.get_num_threads(), 'thread')}",
+        "machine": f"{_cpu.isa()}, {counted(backends.get_num_threads(), 'thread')}",
     }
     for name, text in lines.items():
         console.print(f"[bold]{name:9}[/] {escape(text)}", highlight=False, soft_wrap=True)
     console.print()
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def make_record(outcome: Outcome) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from minidl.lab.statistics import differ, spread_of
+from minidl.wording import counted as counted
 
 NO_DIFFERENCE = "no difference that these seeds show"
 
@@ -18,15 +19,6 @@ def listed(names: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """ "1 seed", "1,000 images", "2 passes".
-
-    >>> counted(1, "seed"), counted(1000, "image"), counted(2, "pass", "passes")
-    ('1 seed', '1,000 images', '2 passes')
-    """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def compare(a: Sequence[float], b: Sequence[float]) -> Literal["higher", "lower", "equal"]:
