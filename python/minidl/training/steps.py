@@ -116,12 +116,13 @@ class Steps:
         while done < steps:
             batch = _row(stack, done)
             record = self.captured.recorded((batch,), self._schedule.arrays())
-            count = 1 if record is None else min(steps - done, self._steps_per_group)
             if record is None:
                 yield partial(self._take, (batch,))
+                done += 1
             else:
-                yield partial(self._replay, record, tuple(part[done : done + count] for part in stack))
-            done += count
+                end = min(steps, done + self._steps_per_group)
+                yield partial(self._replay, record, tuple(part[done:end] for part in stack))
+                done = end
 
     def _take(self, batches: tuple[Any, ...]) -> int:
         """One step."""
