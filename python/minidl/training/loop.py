@@ -65,7 +65,6 @@ class Training:
         self.callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, ModelCheckpoint))
         self.config = config or {}
         self.accumulate = accumulate
-        self.penalty = penalty
         self.metrics = dict(metrics or {})
         self.history = History()
         self.epoch = 0
