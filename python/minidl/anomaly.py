@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minidl._tape import set_checks
 from minidl.changes import setting_changed
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class detect_anomaly(set_detect_anomaly):
 def _switch(is_on: bool) -> None:
     if is_on != anomaly.is_on:
         anomaly.is_on = is_on
+        set_checks(*((check_forward, check_backward) if is_on else (None, None)))
         setting_changed()  # fused layers come apart, captured steps begin anew
 
 

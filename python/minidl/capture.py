@@ -252,12 +252,11 @@ def _with_op(error: RuntimeError) -> RuntimeError:
     """The error of a plan with the name of the op that the step called, or whose gradient was computed."""
     if not str(error).startswith("capture:"):
         return error
-    name, trace = "", error.__traceback__
+    node = getattr(error, "node", None)  # set on the way back
+    name, trace = "" if node is None else repr(node), error.__traceback__
     while trace is not None and not name:
         frame, trace = trace.tb_frame, trace.tb_next
-        if isinstance(frame.f_locals.get("node"), autograd.Node):
-            name = repr(frame.f_locals["node"])
-        elif frame.f_globals.get("__name__", "").startswith("minidl.ops."):
+        if frame.f_globals.get("__name__", "").startswith("minidl.ops."):
             name = frame.f_code.co_name + "()"
     return RuntimeError(f"{error} (in {name})") if name else error
 

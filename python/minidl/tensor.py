@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from minidl import autograd, backends
+from minidl._tape import TensorFields, connect_tensor
 from minidl.autograd import Node
 from minidl.backends import Backend
 from minidl.changes import setting_changed
@@ -19,30 +20,25 @@ from minidl.tensor_methods import TensorMethods
 _handle_numbers = itertools.count()
 
 
-class Tensor(TensorMethods):
+class Tensor(TensorFields, TensorMethods):
     """A NumPy or CuPy array (``.array``) with a gradient.
 
     ``Tensor(data)`` takes an array (shared, not copied) or nested lists of numbers (float32).
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_node", "_version", "array", "backend", "grad", "requires_grad")
+    # The fields, and the constructor that fills them, are compiled: csrc/tape/fields.h.
+    __slots__ = ("__weakref__",)
 
-    def __init__(self, data: Any, backend: Backend | None = None, requires_grad: bool = False) -> None:
-        if backend is None:
-            if isinstance(data, Tensor):
-                data, backend = data.array, data.backend
-            elif (owner := backends.owner(data)) is not None:
-                from_numpy_dtype(data.dtype)
-                backend = owner
-            else:
-                data, backend = np.asarray(data, np.float32), backends.cpu
-        self.array: Any = data
-        self.backend: Backend = backend
-        self.requires_grad: bool = requires_grad
-        self.grad: Tensor | None = None
-        self._node: Node | None = None
-        self._version: list[int] | None = None  # counts in-place changes; one counter for all views of one memory
-        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+    @staticmethod
+    def _read_data(data: Any) -> tuple[Any, Backend]:
+        """The array and its back end, for a constructor that was given no back end."""
+        if isinstance(data, Tensor):
+            return data.array, data.backend
+        owner = backends.owner(data)
+        if owner is None:
+            return np.asarray(data, np.float32), backends.cpu
+        from_numpy_dtype(data.dtype)
+        return data, owner
 
     # ---- what it is
 
@@ -258,6 +254,9 @@ class Tensor(TensorMethods):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return (_rebuild, (type(self), self.detach().cpu().numpy(), self.requires_grad))
+
+
+connect_tensor(Tensor)
 
 
 class RemovableHandle:
