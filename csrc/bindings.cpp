@@ -122,6 +122,21 @@ int64_t product(const Array& a, int begin, int end) {
   return result;
 }
 
+// How a layer sees its input: all but the last dimension are rows below each other.
+struct Rows {
+  int64_t rows, columns;
+};
+Rows rows_of(const Array& x) {
+  require_given(x);
+  if (x.dims == 0) x.fail("have at least 1 dimension");
+  return {product(x, 0, x.dims - 1), x[-1]};
+}
+void require_rows(const Array& x, Rows wanted) {
+  Rows rows = rows_of(x);
+  if (rows.rows != wanted.rows || rows.columns != wanted.columns)
+    x.fail("have " + std::to_string(wanted.rows) + " rows of " + std::to_string(wanted.columns));
+}
+
 // x seen as outer x channels x inner, the channels being axis 1 (or 0 of a vector).
 struct Channels {
   int64_t outer, channels, inner;
@@ -374,13 +389,12 @@ void bind_matmul(py::module_& m) {
       "linear_forward",
       [](Array x, Array weight, Array bias, Array out, ActivationArgument activation) {
         ARRAYS(linear_forward, x, weight, bias, out);
-        require_dims(x, 2);
+        auto [rows, in_features] = rows_of(x);
         require_dims(weight, 2);
-        int64_t rows = x[0], in_features = x[1], out_features = weight[0];
+        int64_t out_features = weight[0];
         require_shape(weight, {out_features, in_features});
         require_shape(bias, {out_features});
-        require_given(out);
-        require_shape(out, {rows, out_features});
+        require_rows(out, {rows, out_features});
         run(ENTRY(linear_forward), x.dtype, x, weight, bias, out, rows, in_features, out_features, activation);
       },
       maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = m.attr("Activation").attr("none"));
@@ -388,15 +402,14 @@ void bind_matmul(py::module_& m) {
       "linear_backward_input",
       [](Array grad_out, Array weight, Array grad_x, Array saved, ActivationArgument activation) {
         ARRAYS(linear_backward_input, grad_out, weight, grad_x, saved);
-        require_dims(grad_out, 2);
+        auto [rows, out_features] = rows_of(grad_out);
         require_dims(weight, 2);
-        require_shape(weight, {grad_out[1], weight[1]});
-        require_given(grad_x);
-        require_shape(grad_x, {grad_out[0], weight[1]});
-        if (activation != Activation::none) require_given(saved);
-        require_shape(saved, {grad_out[0], weight[1]});
-        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, saved, grad_x, grad_out[0], weight[1],
-            weight[0], activation);
+        int64_t in_features = weight[1];
+        require_shape(weight, {out_features, in_features});
+        require_rows(grad_x, {rows, in_features});
+        if (activation != Activation::none || saved.is_given) require_rows(saved, {rows, in_features});
+        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, saved, grad_x, rows, in_features,
+            out_features, activation);
       },
       maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a, "saved"_a = py::none(),
       "activation"_a = m.attr("Activation").attr("none"));
@@ -404,14 +417,14 @@ void bind_matmul(py::module_& m) {
       "linear_backward_weight",
       [](Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {
         ARRAYS(linear_backward_weight, grad_out, x, grad_weight, grad_bias);
-        require_dims(grad_out, 2);
-        require_dims(x, 2);
-        require_shape(x, {grad_out[0], x[1]});
+        auto [rows, out_features] = rows_of(grad_out);
+        int64_t in_features = rows_of(x).columns;
+        require_rows(x, {rows, in_features});
         require_given(grad_weight);
-        require_shape(grad_weight, {grad_out[1], x[1]});
-        require_shape(grad_bias, {grad_out[1]});
-        run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, x[0], x[1], grad_out[1],
-            accumulate);
+        require_shape(grad_weight, {out_features, in_features});
+        require_shape(grad_bias, {out_features});
+        run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, rows, in_features,
+            out_features, accumulate);
       },
       maths::linear_backward_weight, "grad_out"_a, "x"_a, "grad_weight"_a, "grad_bias"_a, "accumulate"_a = false);
 }

@@ -262,10 +262,29 @@ def test_linear_backward_input_wants_what_the_activation_gave(backend: Backend) 
     linear_backward_input = backend.kernels.linear_backward_input
     with pytest.raises(TypeError, match="saved must be an array, got None"):
         linear_backward_input(grad_out, weight, grad_x, None, _cpu.Activation.relu)
-    with pytest.raises(ValueError, match=r"saved must have shape \(3, 5\), got shape \(5, 3\)"):
+    with pytest.raises(ValueError, match=r"saved must have 3 rows of 5, got shape \(5, 3\)"):
         linear_backward_input(grad_out, weight, grad_x, np.ones((5, 3), np.float32), _cpu.Activation.relu)
     with pytest.raises(TypeError, match="saved must be float32, got float64"):
         linear_backward_input(grad_out, weight, grad_x, np.ones((3, 5)), _cpu.Activation.relu)
+
+
+def test_layers_see_all_but_the_last_dimension_as_rows(backend: Backend) -> None:
+    x, weight, bias = np.ones((2, 3, 4), np.float32), np.ones((5, 4), np.float32), np.ones(5, np.float32)
+    out, grad_x, grad_weight = np.zeros((2, 3, 5), np.float32), np.zeros_like(x), np.zeros_like(weight)
+    backend.kernels.linear_forward(x, weight, bias, out)
+    backend.kernels.linear_backward_input(out, weight, grad_x)
+    backend.kernels.linear_backward_weight(out, x, grad_weight, bias)
+    assert (out == 5).all()
+    assert (grad_x == 25).all()
+    assert (grad_weight == 30).all()
+    assert (bias == 30).all()
+    single = np.zeros(5, np.float32)
+    backend.kernels.linear_forward(x[0, 0], weight, None, single)
+    assert (single == 4).all()
+    with pytest.raises(ValueError, match=r"out must have 6 rows of 5, got shape \(3, 10\)"):
+        backend.kernels.linear_forward(x, weight, None, np.zeros((3, 10), np.float32))
+    with pytest.raises(ValueError, match=r"x must have at least 1 dimension, got shape \(\)"):
+        backend.kernels.linear_forward(np.float32(1).reshape(()), weight, None, single)
 
 
 def test_linear_backward_weight_without_bias_gives_the_same_weights(backend: Backend) -> None:

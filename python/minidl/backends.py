@@ -20,7 +20,7 @@ from minidl.dtypes import device
 class Backend:
     """What tensors of one kind of device need: ``xp`` (NumPy or CuPy) and ``kernels`` (arrays in, arrays out)."""
 
-    __slots__ = ("activations", "device", "empty", "kernels", "name", "xp")
+    __slots__ = ("activations", "device", "empty", "kernels", "name", "reductions", "xp")
 
     def __init__(self, name: str, xp: ModuleType, kernels: Any) -> None:
         self.name = name
@@ -30,6 +30,7 @@ class Backend:
         self.activations = {
             None if name == "none" else name: kind for name, kind in kernels.Activation.__members__.items()
         }
+        self.reductions = dict(kernels.Reduction.__members__)
         self.device = device(name)
 
     def from_host(self, array: Any) -> Any:

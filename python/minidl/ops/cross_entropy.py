@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import is_grad_enabled, record
 from minidl.ops.copies import cast
 from minidl.ops.elementwise import add, div, mul, neg, sub, where
 from minidl.ops.indexing import gather
 from minidl.ops.loss import reduce, require_reduction, shape_of
-from minidl.ops.operands import require_float, require_same_backend
+from minidl.ops.operands import require_float, require_same_backend, run
 from minidl.ops.reduction import sum
 from minidl.ops.shape import permute, reshape
 from minidl.ops.softmax import log_softmax, softmax
 from minidl.tensor import Tensor
 
 __all__ = ["cross_entropy", "nll_loss"]
+
+_int64 = np.dtype(np.int64)
 
 
 def _labels_of(op: str, x: Tensor, target: Tensor) -> Any:
@@ -37,7 +41,9 @@ def _labels_of(op: str, x: Tensor, target: Tensor) -> Any:
             f"{op}: target must have shape {tuple(wanted)} for an input of shape {shape_of(x)}, "
             f"got {shape_of(target)}{hint}"
         )
-    return x.backend.contiguous(array.astype("int64", copy=False)).reshape(-1)
+    if array.dtype != _int64:
+        array = array.astype(_int64)
+    return array if array.ndim == 1 else x.backend.contiguous(array).reshape(-1)
 
 
 def _by_class(x: Tensor) -> Tensor:
@@ -88,10 +94,15 @@ def cross_entropy(
 
     Raises TypeError for float labels, ValueError for one-hot labels, a wrong shape, and a label out of range.
     """
-    require_reduction("cross_entropy", reduction)
-    _require_classes("cross_entropy", input, weight)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
+    if weight is None and input.array.ndim == 2 and input.backend is target.backend:
+        try:  # what the kernel takes as it is
+            return _fused_cross_entropy(input, target.array, None, ignore_index, reduction, label_smoothing)
+        except (TypeError, ValueError, KeyError):
+            pass
+    require_reduction("cross_entropy", reduction)
+    _require_classes("cross_entropy", input, weight)
     if weight is not None:
         weight = cast(weight, input.array.dtype)
     if target.array.shape == input.array.shape and target.array.dtype.kind == "f":
@@ -119,21 +130,13 @@ def _fused_cross_entropy(
     logits: Tensor, labels: Any, weight: Tensor | None, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Tensor:
     """Loss and gradient in one kernel; backward only multiplies. logits is rows x classes."""
-    backend = logits.backend
-    array = backend.contiguous(logits.array)
+    backend, array = logits.backend, logits.array
     loss = backend.empty(labels.shape if reduction == "none" else (), array.dtype)
     wants_grad = logits.requires_grad and is_grad_enabled()
     grad = Tensor(backend.empty(array.shape, array.dtype), backend) if wants_grad else None
-    backend.kernels.cross_entropy_forward(
-        array,
-        labels,
-        None if weight is None else backend.contiguous(weight.array),
-        loss,
-        None if grad is None else grad.array,
-        ignore_index,
-        label_smoothing,
-        getattr(backend.kernels.Reduction, reduction),
-    )
+    weights, grad_array = None if weight is None else weight.array, None if grad is None else grad.array
+    options = ignore_index, label_smoothing, backend.reductions[reduction]
+    run(backend, backend.kernels.cross_entropy_forward, array, labels, weights, loss, grad_array, *options)
 
     def backward(grad_out: Tensor) -> tuple[Tensor]:
         of_one = gradient_with_graph() if is_grad_enabled() or grad is None else grad

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl._tape import note_changes
 from minidl.changes import note_foreign_write
 from minidl.tensor import Tensor
 
@@ -16,18 +17,24 @@ __all__: list[str] = []
 _float64 = np.dtype(np.float64)
 
 
-def note_changed(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
+def note_changed(tensors: list[Tensor], arrays: Sequence[Any]) -> None:
     """After a kernel wrote into ``arrays``, which are the tensors' own or, of those not contiguous, copies."""
     for tensor, array in zip(tensors, arrays, strict=True):
         if array is not tensor.array:
             note_foreign_write("a step of parameters that are not contiguous")
             tensor.array[...] = array
-        tensor._bump_version()
+    note_changes(tensors)
 
 
 def by_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     """The tensors, those of one device and number type together: a kernel takes one kind at a time."""
-    if len({(tensor.backend, tensor.array.dtype) for tensor in tensors}) == 1:
+    if not tensors:
+        return []
+    backend, dtype = tensors[0].backend, tensors[0].array.dtype
+    for tensor in tensors:
+        if tensor.backend is not backend or tensor.array.dtype != dtype:
+            break
+    else:
         return [list(tensors)]
     kinds: dict[tuple[str, Any], list[Tensor]] = {}
     for tensor in tensors:

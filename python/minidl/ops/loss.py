@@ -70,7 +70,7 @@ def _elementwise_loss(
     require_reduction(op, reduction)
     x, target = _float_pair(op, x, target)
     backend, shape, size = x.backend, x.array.shape, x.array.size
-    kind = getattr(backend.kernels.Reduction, reduction)
+    kind = backend.reductions[reduction]
     loss = backend.empty(shape if reduction == "none" else (), x.array.dtype)
     arrays = backend.contiguous(x.array), backend.contiguous(target.array)
     getattr(backend.kernels, f"{stem}_forward")(*arrays, loss, kind, *scalars)

@@ -16,6 +16,7 @@ from minidl.ops.operands import (
     relu_backward,
     require_float,
     require_same_backend,
+    run,
     sum_to_shape,
     unary_backward,
 )
@@ -238,29 +239,22 @@ def _fused_linear_grads(
     x: Tensor, weight: Tensor, grad_out: Tensor, wants: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The same by the fused kernels: two calls, no temporary arrays."""
-    backend, kernels, inputs, weights = x.backend, x.backend.kernels, x.array, weight.array
-    grad = _as_matrix(backend, grad_out.array)
+    backend, kernels, inputs, weights, grad = x.backend, x.backend.kernels, x.array, weight.array, grad_out.array
+    empty, dtype = backend.empty, weights.dtype
     grad_x = grad_weight = grad_bias = None
     if wants[0]:
         through_relu = reads_relu(x)
-        grad_x = (ThroughRelu if through_relu else Tensor)(backend.empty(inputs.shape, grad.dtype), backend)
-        activation = (_as_matrix(backend, inputs), backend.activations["relu"]) if through_relu else ()
-        kernels.linear_backward_input(grad, backend.contiguous(weights), _as_matrix(backend, grad_x.array), *activation)
+        grad_x = (ThroughRelu if through_relu else Tensor)(empty(inputs.shape, dtype), backend)
+        activation = (inputs, backend.activations["relu"]) if through_relu else ()
+        run(backend, kernels.linear_backward_input, grad, weights, grad_x.array, *activation)
     if wants[1]:
-        grad_weight = Tensor(backend.empty(weights.shape, grad.dtype), backend)
-        of_bias = backend.empty(weights.shape[:1], grad.dtype) if wants[2] else None
-        kernels.linear_backward_weight(grad, _as_matrix(backend, inputs), grad_weight.array, of_bias)
+        grad_weight = Tensor(empty(weights.shape, dtype), backend)
+        of_bias = empty(weights.shape[:1], dtype) if wants[2] else None
+        run(backend, kernels.linear_backward_weight, grad, inputs, grad_weight.array, of_bias)
         grad_bias = Tensor(of_bias, backend) if wants[2] else None
     elif wants[2]:
-        grad_bias = sum_op(Tensor(grad, backend), 0)
+        grad_bias = sum_op(_rows(grad_out), 0)
     return grad_x, grad_weight, grad_bias
-
-
-def _as_matrix(backend: Backend, array: Any) -> Any:
-    """All but the last dimension below each other, contiguous."""
-    if array.ndim == 2 and array.flags.c_contiguous:
-        return array
-    return backend.contiguous(array).reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -277,15 +271,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     [[1.5], [0.0]]
     """
     backend, array, weights = x.backend, x.array, weight.array
+    biases = None if bias is None else bias.array
     try:
         out = backend.empty(array.shape[:-1] + weights.shape[:1], array.dtype)
-        backend.kernels.linear_forward(
-            _as_matrix(backend, array),
-            backend.contiguous(weights),
-            None if bias is None else backend.contiguous(bias.array),
-            _as_matrix(backend, out),
-            backend.activations[activation],
-        )
+        run(backend, backend.kernels.linear_forward, array, weights, biases, out, backend.activations[activation])
     except (TypeError, ValueError, KeyError):
         _check_linear(x, weight, bias, activation)  # says more than the kernel can
         raise

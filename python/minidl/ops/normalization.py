@@ -72,19 +72,33 @@ def batch_norm(
     """
     if activation not in (None, "relu") or (dropout and activation is None):
         raise ValueError(f"batch_norm: activation must be None or 'relu', dropout after relu; got {activation!r}")
-    require_float("batch_norm", x)
+    vectors = running_mean, running_var, weight, bias
     if x.array.ndim < 2:
         raise ValueError(f"batch_norm: input must have at least 2 dimensions, got shape {tuple(x.array.shape)}")
+    try:
+        if training:
+            return _batch_norm_training(x, *vectors, momentum, eps, activation, dropout)
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: evaluation needs running_mean and running_var, got None; pass training=True")
+        out = _batch_norm_evaluation(x, running_mean, running_var, weight, bias, eps)
+    except (TypeError, ValueError):
+        _check_batch_norm(x, *vectors)  # says more than the kernel can
+        raise
+    return out if activation is None else drop(relu(out), dropout)
+
+
+def _check_batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    require_float("batch_norm", x)
     channels = x.array.shape[1]
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, vector in named.items():
         _require_shape("batch_norm", name, vector, (channels,), x)
-    if training:
-        return _batch_norm_training(x, running_mean, running_var, weight, bias, momentum, eps, activation, dropout)
-    if running_mean is None or running_var is None:
-        raise ValueError("batch_norm: evaluation needs running_mean and running_var, got None; pass training=True")
-    out = _batch_norm_evaluation(x, running_mean, running_var, weight, bias, eps)
-    return out if activation is None else drop(relu(out), dropout)
 
 
 def _batch_norm_training(
