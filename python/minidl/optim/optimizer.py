@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from minidl.autograd import enable_grad, no_grad
+from minidl._tape import note_changes, step_operands
+from minidl.autograd import enable_grad
 from minidl.changes import setting_changed, watch
 from minidl.ops.gradient_clipping import by_kind, note_changed, scale_to_norm_, squared_norm
 from minidl.optim.param_group import ParamGroup
 from minidl.tensor import Tensor
 
 _float64 = np.dtype(np.float64)
+
+Operands = tuple[list[Any], ...]  # arrays of the parameters, of their gradients, of each state, of each counter
 
 
 class Optimizer:
@@ -95,45 +98,56 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            for group in self.param_groups:
-                self._step_group(group)
+        for group in self.param_groups:
+            self._step_group(group)
         self.steps_taken += 1
         return loss
 
     def _step_group(self, group: ParamGroup) -> None:
         active = [param for param in group["params"] if param.grad is not None]
         if group["max_grad_norm"] is not None and active:
-            grads = [param.grad for param in active]
+            grads: list[Tensor] = [param.grad for param in active]
             scale_to_norm_(grads, squared_norm(grads), group["max_grad_norm"])
         names = self.state_names(group)
-        counters = self.counter_names if any(names) else ()
-        kept_names = {*counters, *names} - {None}
+        counters = self.counter_names if any(names) else (None,) * len(self.counter_names)
+        operands = step_operands(active, self.state, names, counters)
+        if operands is not None:
+            self._step_kind(active, operands, group)
+            return
         for params in by_kind(active):
-            backend = params[0].backend
-            arrays = [backend.contiguous(param.array) for param in params]
-            grads = [backend.contiguous(param.grad.array) for param in params]  # type: ignore[union-attr]
-            states: list[Any] = [[] for _ in names]
-            counts: list[Any] = [[] for _ in self.counter_names]
-            if kept_names:
-                kept = [self._state_of(param, group, kept_names) for param in params]
-                states = [[state[name].array for state in kept] if name else [] for name in names]
-                counts = [[state[name].array for state in kept] for name in counters]
-            step = getattr(backend.kernels, self.kernel)
-            step(arrays, grads, states, counts, group.schedule(backend), *self.scalars(group))
-            if group["l1_decay"] > 0:
-                backend.kernels.soft_threshold(arrays, group.schedule(backend), group["l1_decay"])
-            matrices = [array for array in arrays if array.ndim > 1]
-            if group["max_norm"] is not None and matrices:
-                backend.kernels.limit_row_norms(matrices, group["max_norm"])
-            note_changed(params, arrays)
+            for param in params:
+                self._make_state(param, group, {*names, *counters})
+            of_kind = step_operands(params, self.state, names, counters)
+            self._step_kind(params, cast("Operands", of_kind), group)
 
-    def _state_of(self, param: Tensor, group: ParamGroup, names: set[Any]) -> dict[str, Tensor]:
-        state = self.state.get(param)
-        if state is None:
-            state = self.state[param] = {}
-        if names <= state.keys():
-            return state
+    def _step_kind(self, params: list[Tensor], operands: Operands, group: ParamGroup) -> None:
+        """The step of parameters of one device and number type."""
+        if not params:
+            return
+        backend = params[0].backend
+        arrays, grads, *kept = operands
+        step = getattr(backend.kernels, self.kernel)
+        schedule, scalars = group.schedule(backend), self.scalars(group)
+        written = arrays
+        try:
+            step(arrays, grads, *kept, schedule, *scalars)
+        except ValueError:  # before anything was changed; where the arrays are not contiguous, copies are
+            written = [backend.contiguous(array) for array in arrays]
+            step(written, [backend.contiguous(grad) for grad in grads], *kept, schedule, *scalars)
+        if group["l1_decay"] > 0:
+            backend.kernels.soft_threshold(written, schedule, group["l1_decay"])
+        if group["max_norm"] is not None:
+            matrices = [array for array in written if array.ndim > 1]
+            if matrices:
+                backend.kernels.limit_row_norms(matrices, group["max_norm"])
+        if written is arrays:
+            note_changes(params)
+        else:
+            note_changed(params, written)
+
+    def _make_state(self, param: Tensor, group: ParamGroup, names: set[Any]) -> None:
+        """What of a parameter's state is not there yet."""
+        state = self.state.setdefault(param, {})
         for name in (*self.counter_names, *self.state_names(group)):
             if name is not None and name in names and name not in state:
                 is_counter = name in self.counter_names
@@ -141,7 +155,6 @@ class Optimizer:
                 array = param.backend.empty(shape, dtype)
                 param.backend.kernels.fill(array, self.initial_value(name, group))
                 state[name] = Tensor(array, param.backend)
-        return state
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or fills them with zeros."""
