@@ -284,7 +284,7 @@ def test_layers_see_all_but_the_last_dimension_as_rows(backend: Backend) -> None
     with pytest.raises(ValueError, match=r"out must have 6 rows of 5, got shape \(3, 10\)"):
         backend.kernels.linear_forward(x, weight, None, np.zeros((3, 10), np.float32))
     with pytest.raises(ValueError, match=r"x must have at least 1 dimension, got shape \(\)"):
-        backend.kernels.linear_forward(np.float32(1).reshape(()), weight, None, single)
+        backend.kernels.linear_forward(np.array(1, np.float32), weight, None, single)
 
 
 def test_linear_backward_weight_without_bias_gives_the_same_weights(backend: Backend) -> None:
