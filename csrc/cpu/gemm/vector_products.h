@@ -97,14 +97,16 @@ void multiply_by_dots(const Product<T>& p, int64_t row_begin, int64_t row_end, i
 template <typename T>
 void multiply_by_dots(Stream stream, const Product<T>& p) {
   typename CountTo<max_dot_rows>::List rows;
-  int64_t grain = vector_grain / (p.k > 0 ? p.k : 1);
+  // Lines of the larger factor that are worth another thread, each of them used `uses` times.
+  auto grain = [&](int64_t uses) { return vector_grain / (p.k > 0 ? p.k : 1) / (uses > 2 ? uses / 2 : 1); };
   if (p.n >= p.m)
     parallel_for(
-        stream, p.n, grain, [&](int64_t begin, int64_t end) { multiply_by_dots(p, 0, p.m, begin, end, rows); },
+        stream, p.n, grain(p.m), [&](int64_t begin, int64_t end) { multiply_by_dots(p, 0, p.m, begin, end, rows); },
         dot_columns);
   else
-    parallel_for(stream, p.m, grain,
-                 [&](int64_t begin, int64_t end) { multiply_by_dots(p, begin, end, 0, p.n, rows); });
+    parallel_for(
+        stream, p.m, grain(p.n), [&](int64_t begin, int64_t end) { multiply_by_dots(p, begin, end, 0, p.n, rows); },
+        max_dot_rows);
 }
 
 // ---- one row times a matrix whose rows are contiguous: a weighted sum of the rows
