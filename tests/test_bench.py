@@ -315,6 +315,61 @@ def test_the_command_prints_records_and_draws():
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_resume_measures_what_is_missing_wrong_or_was_disturbed():
+    arguments = ("--size", "cache", "--quick", "--json", "a.json", "--resume")
+    assert call("bench", "exp_forward", "log_forward", "erf_forward", *arguments).exit_code == 0
+    path = Path("a.json")
+    record = json.loads(path.read_text())
+    sound, disturbed, wrong = record["rows"]
+    for row in (sound, disturbed):
+        for figures in row["timings"].values():
+            figures.update(median=123.0, others=0.0)
+    disturbed["timings"]["numpy"]["others"] = 0.9
+    wrong.update(failure="output 0 is wrong", timings={})
+    record["roofs"]["flops"] = 1e15
+    path.write_text(json.dumps(record))
+    result = call("bench", "exp_forward", "log_forward", "erf_forward", "sum_forward", *arguments)
+    assert result.exit_code == 0, result.output
+    assert "roofs: 1000000 GFLOP/s" in result.stdout, "the roofs are those that the other rows were held against"
+    after = {row["kernel"]: row for row in json.loads(path.read_text())["rows"]}
+    assert list(after) == [sound["kernel"], disturbed["kernel"], wrong["kernel"], "sum_forward"]
+    assert after[sound["kernel"]] == sound
+    for kernel in (disturbed["kernel"], wrong["kernel"], "sum_forward"):
+        assert 0 < after[kernel]["timings"]["minidl"]["median"] < 1
+
+
+def test_a_record_is_written_after_every_row(monkeypatch):
+    lengths = []
+    write = report.write_report
+    monkeypatch.setattr(
+        "minidl.cli.bench_kernels.write_report", lambda r, path: (lengths.append(len(r["rows"])), write(r, path))
+    )
+    assert call("bench", "exp_forward", "log_forward", "--size", "cache", "--quick", "--json", "a.json").exit_code == 0
+    assert lengths[:2] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record["machine"].update(isa="avx9000"), "isa avx9000"),
+        (lambda record: record.update(dtype="float16"), "dtype float16"),
+        (lambda record: record["libraries"].update(numpy="0.1"), "numpy 0.1"),
+        (lambda record: record["libraries"].update(other="2"), "other 2, this run has missing"),
+        (lambda record: record.update(kind="steps"), "not a report"),
+    ],
+)
+def test_resume_does_not_mix_records(change, message):
+    arguments = ("bench", "exp_forward", "--size", "cache", "--quick", "--json", "a.json", "--resume")
+    assert call(*arguments).exit_code == 0
+    record = json.loads(Path("a.json").read_text())
+    change(record)
+    Path("a.json").write_text(json.dumps(record))
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert json.loads(Path("a.json").read_text()) == record
+
+
 def test_another_files_json_is_not_taken_for_a_report():
     Path("other.json").write_text('{"rows": []}')
     with pytest.raises(ValueError, match="not a report"):
@@ -331,6 +386,7 @@ def test_another_files_json_is_not_taken_for_a_report():
         (("--size", "huge"), "cache, memory"),
         (("relu_forward", "--torch", "/no/such/python"), "cannot be started"),
         (("relu_forward", "--json", "taken/x.json"), "taken"),
+        (("relu_forward", "--resume"), "--json"),
         (("train", "--net", "huge"), "small"),
         (("train", "--batch", "77"), "32"),
         (("train", "--to-accuracy", "2"), "at most 1"),

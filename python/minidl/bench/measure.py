@@ -42,6 +42,16 @@ class Measurement:
         return FAMILY_OF[self.kernel]
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Which row it is of, and which shape."""
+        return self.kernel, self.size, self.shape
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it has times, and other processes left the cores alone meanwhile."""
+        return not self.failure and not any(timing.was_disturbed for timing in self.timings.values())
+
+    @property
     def seconds(self) -> float:
         return self.timings["minidl"].median
 
@@ -81,6 +91,9 @@ class Measurement:
         )
 
 
+_nothing_known: Mapping[tuple[str, str, str], Measurement] = {}
+
+
 def parameter_names(kernel: str) -> list[str]:
     """In the order of the binding: `relu_forward(x, out)` -> ["x", "out"]."""
     signature = (getattr(_cpu, kernel).__doc__ or "").splitlines()[0]
@@ -88,11 +101,21 @@ def parameter_names(kernel: str) -> list[str]:
 
 
 def measure(
-    row: Row, size: str, shape: Any, dtype: str, libraries: Mapping[str, Library], roofs: Roofs, plan: Plan
+    row: Row,
+    size: str,
+    shape: Any,
+    dtype: str,
+    libraries: Mapping[str, Library],
+    roofs: Roofs,
+    plan: Plan,
+    known: Mapping[tuple[str, str, str], Measurement] = _nothing_known,
 ) -> Measurement:
-    """Checks minidl's result, then times every library that has an expression for the row; minidl must be one."""
+    """Checks minidl's result, then times every library that has an expression for the row; minidl must be one. What is
+    ``known`` by its place is not measured again."""
     call = row.call(shape, dtype)
     cost, text = row.cost(operands_of(call.arguments)), describe_shape(row, call)
+    if (before := known.get((row.kernel, size, text))) is not None:
+        return before
     with tempfile.TemporaryDirectory() as folder:
         values = _save_arguments(call, _names_of(row, call), Path(folder))
         failure = _prepare_own(row, call, values, libraries["minidl"], Path(folder))
@@ -122,12 +145,13 @@ def measure_all(
     roofs: Roofs,
     plan: Plan,
     shapes_per_size: int | None = None,
+    known: Mapping[tuple[str, str, str], Measurement] = _nothing_known,
 ) -> Iterator[Measurement]:
-    """Every row at every shape of the sizes asked for, or at the first few of each size."""
+    """Every row at every shape of the sizes asked for, or at the first few of each size; see :func:`measure`."""
     for row in rows:
         for size in sizes:
             for shape in row.shapes[size][:shapes_per_size]:
-                yield measure(row, size, shape, dtype, libraries, roofs, plan)
+                yield measure(row, size, shape, dtype, libraries, roofs, plan, known)
 
 
 def describe_shape(row: Row, call: Call) -> str:

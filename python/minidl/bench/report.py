@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,30 @@ def write_report(report: Mapping[str, Any], path: Path) -> None:
 
 def read_report(path: Path) -> tuple[list[Measurement], Roofs]:
     """Raises ValueError for a file that is not a report of `minidl bench`."""
+    report = _read(path)
+    return [Measurement.from_json(row) for row in report["rows"]], Roofs.from_json(report["roofs"])
+
+
+def read_to_go_on(path: Path, wanted: Mapping[str, Any]) -> tuple[list[Measurement], Roofs]:
+    """Like `read_report`. ValueError unless what was measured, and by what, is as in the report ``wanted``: rows of two
+    machines or two instruction sets do not belong in one record."""
+    report = _read(path)
+    for name, before, now in _conditions(report, wanted):
+        if before != now:
+            raise ValueError(f"{path} was measured with {name} {before}, this run has {now}; choose another file")
+    return read_report(path)
+
+
+def _read(path: Path) -> Any:
     report = json.loads(path.read_text())
     if report.get("kind") != "kernels" or report.get("schema") != SCHEMA:
         raise ValueError(f"{path} is not a report of `minidl bench` that this version reads")
-    return [Measurement.from_json(row) for row in report["rows"]], Roofs.from_json(report["roofs"])
+    return report
+
+
+def _conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    yield "dtype", first["dtype"], second["dtype"]
+    for key in ("cpu", "cores", "isa", "threads"):
+        yield key, first["machine"][key], second["machine"][key]
+    for library in sorted({*first["libraries"], *second["libraries"]}):
+        yield library, first["libraries"].get(library, "missing"), second["libraries"].get(library, "missing")

@@ -42,12 +42,18 @@ def kernels(
     json: Annotated[Path | None, option("File for the figures.", metavar="FILE")] = None,
     plot: Annotated[Path | None, option("File for the roofline, a PNG picture.", metavar="FILE")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One shape per size, short samples.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the file of --json: only what is missing, wrong or was disturbed."),
+    ] = False,
 ) -> None:
     """Measure kernels against this machine's roofs, NumPy and PyTorch. A result that is wrong has no time and makes the
     exit code 1. Training steps: minidl bench train --help."""
     from minidl.cli import bench_kernels as command
 
     with plain_errors():
+        if resume and json is None:
+            raise ValueError("--resume goes on with the file of --json, which was not given")
         request = command.Request(
             names or [],
             threads or backends.get_num_threads(),
@@ -58,6 +64,7 @@ def kernels(
             json,
             plot,
             quick,
+            resume,
         )
         if not command.run(request, Console()):
             raise typer.Exit(1)

@@ -13,7 +13,7 @@ from minidl import _cpu
 from minidl.bench import QUICK, Measurement, Plan, measure_all, measure_roofs
 from minidl.bench.libraries import started
 from minidl.bench.machine import describe_machine
-from minidl.bench.report import make_report, write_report
+from minidl.bench.report import make_report, read_to_go_on, write_report
 from minidl.bench.roofline import plot_roofline
 from minidl.bench.roofs import Roofs
 from minidl.bench.select import select_rows
@@ -34,6 +34,7 @@ class Request:
     json: Path | None
     plot: Path | None
     is_quick: bool
+    goes_on: bool = False
 
 
 def run(request: Request, console: Console) -> bool:
@@ -48,24 +49,32 @@ def run(request: Request, console: Console) -> bool:
         _cpu.set_isa(request.isa)
     _cpu.set_thread_count(request.threads)
     plan, shapes_per_size = (QUICK, 1) if request.is_quick else (Plan(), None)
-    measurements: list[Measurement] = []
+    measurements: dict[tuple[str, str, str], Measurement] = {}
     with started({"torch": request.torch}, request.threads, _cpu.isa()) as (workers, missing):
         roofs = measure_roofs(request.dtype, 0.02 if request.is_quick else 0.15)
+        if request.goes_on and request.json is not None and request.json.exists():
+            wanted = make_report([], roofs, request.dtype, workers)
+            before, roofs = read_to_go_on(request.json, wanted)
+            measurements = {m.place: m for m in before}
         _print_head(request, roofs, missing, console)
+        known = {place: m for place, m in measurements.items() if m.is_sound}
         libraries = dict(workers)
-        for m in measure_all(rows, request.sizes, request.dtype, libraries, roofs, plan, shapes_per_size):
-            measurements.append(m)
+        for m in measure_all(rows, request.sizes, request.dtype, libraries, roofs, plan, shapes_per_size, known):
             _print_row(m, console)
-        report = make_report(measurements, roofs, request.dtype, workers)
+            measurements[m.place] = m
+            if request.json is not None and m.place not in known:
+                # After every row: a run that is cut off goes on with --resume.
+                write_report(make_report(list(measurements.values()), roofs, request.dtype, workers), request.json)
+        report = make_report(list(measurements.values()), roofs, request.dtype, workers)
     if request.json is not None:
         write_report(report, request.json)
         console.print(f"figures: {escape(str(request.json))}", highlight=False, soft_wrap=True)
     if request.plot is not None:
         machine = report["machine"]
         title = f"{machine['cpu']}, {machine['isa']}, {request.threads} threads, {request.dtype}"
-        plot_roofline(measurements, roofs, request.plot, title)
+        plot_roofline(list(measurements.values()), roofs, request.plot, title)
         console.print(f"roofline: {escape(str(request.plot))}", highlight=False, soft_wrap=True)
-    wrong = [m for m in measurements if m.failure]
+    wrong = [m for m in measurements.values() if m.failure]
     if wrong:
         console.print(f"[red]{len(wrong)} of {len(measurements)} rows are wrong[/]", highlight=False)
     return not wrong
