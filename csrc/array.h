@@ -75,6 +75,12 @@ struct Array {
                                 shape_text());
   }
 
+  void require_contiguous() const {
+    if (!is_contiguous)
+      throw std::invalid_argument(std::string(kernel) + "(): " + name() +
+                                  " must be C-contiguous; copy it first (numpy.ascontiguousarray)");
+  }
+
   // The data as a kernel's pointer; checks dtype and layout. Elements are written through T* only.
   template <typename T>
   T* pointer(bool needs_contiguous) const {
@@ -84,9 +90,7 @@ struct Array {
     if (!is_dtype)
       throw DTypeError(std::string(kernel) + "(): " + name() + " must be " + dtype_name(dtype_of<Element>()) +
                        ", got " + dtype_name(dtype));
-    if (needs_contiguous && !is_contiguous)
-      throw std::invalid_argument(std::string(kernel) + "(): " + name() +
-                                  " must be C-contiguous; copy it first (numpy.ascontiguousarray)");
+    if (needs_contiguous) require_contiguous();
     if (!std::is_const_v<T> && !is_writeable)
       throw std::invalid_argument(std::string(kernel) + "(): " + name() + " is written to, but is read-only");
     return static_cast<T*>(data);

@@ -1,6 +1,7 @@
 // Python's view of the kernels, written once for every back end: each row checks shapes, then submits.
 #include "array.h"
 #include "kernels.h"
+#include "memory_pool.h"
 #include "python_array.h"
 #include "submit.h"
 
@@ -360,6 +361,84 @@ void bind_activation(py::module_& m) {
       maths::prelu_backward, "x"_a, "weight"_a, "grad_out"_a, "grad_x"_a, "grad_weight"_a);
 }
 
+// The three products of a layer, and the same into new arrays: all that an eager step does for a layer in two calls.
+namespace linear {
+
+void forward(Array x, Array weight, Array bias, Array out, ActivationArgument activation) {
+  ARRAYS(linear_forward, x, weight, bias, out);
+  auto [rows, in_features] = rows_of(x);
+  require_dims(weight, 2);
+  int64_t out_features = weight[0];
+  require_shape(weight, {out_features, in_features});
+  require_shape(bias, {out_features});
+  require_rows(out, {rows, out_features});
+  run(ENTRY(linear_forward), x.dtype, x, weight, bias, out, rows, in_features, out_features, activation);
+}
+
+void backward_input(Array grad_out, Array weight, Array grad_x, Array saved, ActivationArgument activation) {
+  ARRAYS(linear_backward_input, grad_out, weight, grad_x, saved);
+  auto [rows, out_features] = rows_of(grad_out);
+  require_dims(weight, 2);
+  int64_t in_features = weight[1];
+  require_shape(weight, {out_features, in_features});
+  require_rows(grad_x, {rows, in_features});
+  if (activation != Activation::none || saved.is_given) require_rows(saved, {rows, in_features});
+  run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, saved, grad_x, rows, in_features, out_features,
+      activation);
+}
+
+void backward_weight(Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {
+  ARRAYS(linear_backward_weight, grad_out, x, grad_weight, grad_bias);
+  auto [rows, out_features] = rows_of(grad_out);
+  int64_t in_features = rows_of(x).columns;
+  require_rows(x, {rows, in_features});
+  require_given(grad_weight);
+  require_shape(grad_weight, {out_features, in_features});
+  require_shape(grad_bias, {out_features});
+  run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, rows, in_features,
+      out_features, accumulate);
+}
+
+// An array of like's number type with its first `kept` extents, then those of `more`.
+py::object new_array(const Array& like, int kept, std::initializer_list<int64_t> more) {
+  py::tuple shape(kept + more.size());
+  size_t axis = 0;
+  for (; axis < (size_t)kept; ++axis) shape[axis] = py::int_(like.shape[axis]);
+  for (int64_t extent : more) shape[axis++] = py::int_(extent);
+  return empty_array(shape, like.dtype == DType::float64 ? py::dtype::of<double>() : py::dtype::of<float>());
+}
+
+py::object output(Array x, Array weight, Array bias, ActivationArgument activation) {
+  ARRAYS(linear_forward, x, weight);
+  rows_of(x);
+  require_dims(weight, 2);
+  py::object out = new_array(x, x.dims - 1, {weight[0]});
+  forward(x, weight, bias, array_from_python(out), activation);
+  return out;
+}
+
+py::tuple gradients(Array grad_out, Array x, Array weight, bool wants_x, bool wants_weight, bool wants_bias,
+                    bool through_relu) {
+  name_arrays("linear_gradients", "grad_out, x, weight", grad_out, x, weight);
+  for (const Array* array : {&grad_out, &x, &weight}) array->require_contiguous();
+  rows_of(x);
+  require_dims(weight, 2);
+  py::object grad_x = py::none(), grad_weight = py::none(), grad_bias = py::none();
+  if (wants_x) {
+    grad_x = new_array(x, x.dims, {});
+    ActivationArgument activation{through_relu ? Activation::relu : Activation::none};
+    backward_input(grad_out, weight, array_from_python(grad_x), through_relu ? x : Array(), activation);
+  }
+  if (wants_weight) {
+    grad_weight = new_array(weight, 2, {});
+    if (wants_bias) grad_bias = new_array(weight, 1, {});
+    backward_weight(grad_out, x, array_from_python(grad_weight), array_from_python(grad_bias), false);
+  }
+  return py::make_tuple(grad_x, grad_weight, grad_bias);
+}
+
+}  // namespace linear
+
 void bind_matmul(py::module_& m) {
   m.def(
       "matmul",
@@ -385,48 +464,19 @@ void bind_matmul(py::module_& m) {
             transpose_b, accumulate);
       },
       maths::matmul, "a"_a, "b"_a, "out"_a, "transpose_a"_a = false, "transpose_b"_a = false, "accumulate"_a = false);
-  m.def(
-      "linear_forward",
-      [](Array x, Array weight, Array bias, Array out, ActivationArgument activation) {
-        ARRAYS(linear_forward, x, weight, bias, out);
-        auto [rows, in_features] = rows_of(x);
-        require_dims(weight, 2);
-        int64_t out_features = weight[0];
-        require_shape(weight, {out_features, in_features});
-        require_shape(bias, {out_features});
-        require_rows(out, {rows, out_features});
-        run(ENTRY(linear_forward), x.dtype, x, weight, bias, out, rows, in_features, out_features, activation);
-      },
-      maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a, "activation"_a = m.attr("Activation").attr("none"));
-  m.def(
-      "linear_backward_input",
-      [](Array grad_out, Array weight, Array grad_x, Array saved, ActivationArgument activation) {
-        ARRAYS(linear_backward_input, grad_out, weight, grad_x, saved);
-        auto [rows, out_features] = rows_of(grad_out);
-        require_dims(weight, 2);
-        int64_t in_features = weight[1];
-        require_shape(weight, {out_features, in_features});
-        require_rows(grad_x, {rows, in_features});
-        if (activation != Activation::none || saved.is_given) require_rows(saved, {rows, in_features});
-        run(ENTRY(linear_backward_input), grad_out.dtype, grad_out, weight, saved, grad_x, rows, in_features,
-            out_features, activation);
-      },
-      maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a, "saved"_a = py::none(),
-      "activation"_a = m.attr("Activation").attr("none"));
-  m.def(
-      "linear_backward_weight",
-      [](Array grad_out, Array x, Array grad_weight, Array grad_bias, bool accumulate) {
-        ARRAYS(linear_backward_weight, grad_out, x, grad_weight, grad_bias);
-        auto [rows, out_features] = rows_of(grad_out);
-        int64_t in_features = rows_of(x).columns;
-        require_rows(x, {rows, in_features});
-        require_given(grad_weight);
-        require_shape(grad_weight, {out_features, in_features});
-        require_shape(grad_bias, {out_features});
-        run(ENTRY(linear_backward_weight), grad_out.dtype, grad_out, x, grad_weight, grad_bias, rows, in_features,
-            out_features, accumulate);
-      },
-      maths::linear_backward_weight, "grad_out"_a, "x"_a, "grad_weight"_a, "grad_bias"_a, "accumulate"_a = false);
+  using namespace linear;
+  py::object no_activation = m.attr("Activation").attr("none");
+  m.def("linear_forward", &forward, maths::linear_forward, "x"_a, "weight"_a, "bias"_a, "out"_a,
+        "activation"_a = no_activation);
+  m.def("linear_backward_input", &backward_input, maths::linear_backward_input, "grad_out"_a, "weight"_a, "grad_x"_a,
+        "saved"_a = py::none(), "activation"_a = no_activation);
+  m.def("linear_backward_weight", &backward_weight, maths::linear_backward_weight, "grad_out"_a, "x"_a, "grad_weight"_a,
+        "grad_bias"_a, "accumulate"_a = false);
+  m.def("linear", &output, "linear_forward into a new array.", "x"_a, "weight"_a, "bias"_a, "activation"_a);
+  m.def("linear_gradients", &gradients,
+        "(grad_x, grad_weight, grad_bias) in new arrays, None for those not wanted; grad_bias only with grad_weight. "
+        "Where x is the output of a relu, grad_x can be taken back through it.",
+        "grad_out"_a, "x"_a, "weight"_a, "wants_x"_a, "wants_weight"_a, "wants_bias"_a, "through_relu"_a);
 }
 
 // Reductions see x as outer x reduced x inner: three dimensions, or fewer with the missing ones 1.

@@ -287,6 +287,47 @@ def test_layers_see_all_but_the_last_dimension_as_rows(backend: Backend) -> None
         backend.kernels.linear_forward(np.array(1, np.float32), weight, None, single)
 
 
+def test_a_layer_in_one_call_gives_what_its_kernels_give(backend: Backend) -> None:
+    k, relu, none = backend.kernels, _cpu.Activation.relu, _cpu.Activation.none
+    rng = np.random.default_rng(3)
+    x, grad_out = np.maximum(rng.normal(size=(2, 3, 7)), 0).astype(np.float32), rng.random((2, 3, 5), np.float32)
+    weight, bias = rng.normal(size=(5, 7)).astype(np.float32), rng.random(5, np.float32)
+    out, grad_x = np.empty((2, 3, 5), np.float32), np.empty_like(x)
+    grad_weight, grad_bias = np.empty_like(weight), np.empty_like(bias)
+    k.linear_forward(x, weight, bias, out, relu)
+    np.testing.assert_array_equal(k.linear(x, weight, bias, relu), out)
+    assert k.linear(x[0, 0], weight, None, none).shape == (5,)
+    k.linear_backward_weight(grad_out, x, grad_weight, grad_bias)
+    for through_relu in (False, True):
+        k.linear_backward_input(grad_out, weight, grad_x, *((x, relu) if through_relu else ()))
+        whole = k.linear_gradients(grad_out, x, weight, True, True, True, through_relu)
+        for got, wanted in zip(whole, (grad_x, grad_weight, grad_bias), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    for wants in itertools.product((False, True), repeat=3):
+        is_given = [grad is not None for grad in k.linear_gradients(grad_out, x, weight, *wants, False)]
+        assert is_given == [wants[0], wants[1], wants[1] and wants[2]]
+
+
+def test_a_layer_in_one_call_says_what_is_wrong(backend: Backend) -> None:
+    k, none = backend.kernels, _cpu.Activation.none
+    x, weight, grad_out = np.ones((3, 7), np.float32), np.ones((5, 7), np.float32), np.ones((3, 5), np.float32)
+    with pytest.raises(ValueError, match=r"weight must have shape \(5, 7\), got shape \(5, 8\)"):
+        k.linear(x, np.ones((5, 8), np.float32), None, none)
+    with pytest.raises(TypeError, match="weight must be float32, got float64"):
+        k.linear(x, weight.astype(np.float64), None, none)
+    with pytest.raises(TypeError, match="must be float32 or float64, got int64"):
+        k.linear(x.astype(np.int64), weight, None, none)
+    with pytest.raises(TypeError, match="x must be an array, got None"):
+        k.linear(None, weight, None, none)
+    for wrong in (x.T, np.ones((3, 14), np.float32)[:, ::2]):
+        with pytest.raises(ValueError, match=r"x must be C-contiguous"):
+            k.linear_gradients(grad_out, wrong, weight, True, True, True, False)
+    with pytest.raises(ValueError, match=r"linear_backward_weight\(\): x must have 4 rows of 7, got shape \(3, 7\)"):
+        k.linear_gradients(np.ones((4, 5), np.float32), x, weight, False, True, True, False)
+    with pytest.raises(TypeError, match="weight must be an array, got None"):
+        k.linear_gradients(grad_out, x, None, True, True, True, False)
+
+
 def test_linear_backward_weight_without_bias_gives_the_same_weights(backend: Backend) -> None:
     x, grad_out = make_factors(33, 20, 17, (False, False), np.float32)[0], np.ones((33, 20), np.float32)
     with_bias, without = np.empty((20, 17), np.float32), np.empty((20, 17), np.float32)

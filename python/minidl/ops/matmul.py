@@ -238,21 +238,14 @@ def _linear_grads(
 def _fused_linear_grads(
     x: Tensor, weight: Tensor, grad_out: Tensor, wants: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The same by the fused kernels: two calls, no temporary arrays."""
-    backend, kernels, inputs, weights, grad = x.backend, x.backend.kernels, x.array, weight.array, grad_out.array
-    empty, dtype = backend.empty, weights.dtype
-    grad_x = grad_weight = grad_bias = None
-    if wants[0]:
-        through_relu = reads_relu(x)
-        grad_x = (ThroughRelu if through_relu else Tensor)(empty(inputs.shape, dtype), backend)
-        activation = (inputs, backend.activations["relu"]) if through_relu else ()
-        run(backend, kernels.linear_backward_input, grad, weights, grad_x.array, *activation)
-    if wants[1]:
-        grad_weight = Tensor(empty(weights.shape, dtype), backend)
-        of_bias = empty(weights.shape[:1], dtype) if wants[2] else None
-        run(backend, kernels.linear_backward_weight, grad, inputs, grad_weight.array, of_bias)
-        grad_bias = Tensor(of_bias, backend) if wants[2] else None
-    elif wants[2]:
+    """The same by the fused kernels, without temporary arrays."""
+    backend, through_relu = x.backend, reads_relu(x)
+    kernel = backend.kernels.linear_gradients
+    grads = run(backend, kernel, grad_out.array, x.array, weight.array, *wants, through_relu)
+    grad_x, grad_weight, grad_bias = [None if grad is None else Tensor(grad, backend) for grad in grads]
+    if through_relu and grad_x is not None:
+        grad_x = ThroughRelu(grad_x.array, backend)
+    if wants[2] and not wants[1]:
         grad_bias = sum_op(_rows(grad_out), 0)
     return grad_x, grad_weight, grad_bias
 
@@ -270,11 +263,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
     >>> minidl.ops.linear(minidl.tensor([[2.0, 1.0], [1.0, 2.0]]), weight, bias, activation="relu").tolist()
     [[1.5], [0.0]]
     """
-    backend, array, weights = x.backend, x.array, weight.array
-    biases = None if bias is None else bias.array
+    backend, biases = x.backend, None if bias is None else bias.array
     try:
-        out = backend.empty(array.shape[:-1] + weights.shape[:1], array.dtype)
-        run(backend, backend.kernels.linear_forward, array, weights, biases, out, backend.activations[activation])
+        kind = backend.activations[activation]
+        out = run(backend, backend.kernels.linear, x.array, weight.array, biases, kind)
     except (TypeError, ValueError, KeyError):
         _check_linear(x, weight, bias, activation)  # says more than the kernel can
         raise

@@ -120,16 +120,15 @@ def reads_relu(x: Tensor) -> bool:
     return node is not None and node.is_relu and not node.hooks
 
 
-def run(backend: Backend, kernel: Any, *arguments: Any) -> None:
+def run(backend: Backend, kernel: Any, *arguments: Any) -> Any:
     """kernel(*arguments). A kernel refuses arrays that are not contiguous before it writes anything; it gets copies of
     those then. Outputs must be contiguous."""
     try:
-        kernel(*arguments)
-        return
+        return kernel(*arguments)
     except ValueError:
         pass  # what else may be wrong is said once, below
     arrays = backend.xp.ndarray
-    kernel(*(backend.contiguous(x) if isinstance(x, arrays) else x for x in arguments))
+    return kernel(*(backend.contiguous(x) if isinstance(x, arrays) else x for x in arguments))
 
 
 def unary(x: Tensor, kernel: str, *scalars: float) -> Tensor:
