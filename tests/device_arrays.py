@@ -128,12 +128,12 @@ class CheckingKernels:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._kernels, name)
-        if name not in self._kernels.kernel_names:
+        if name not in (*self._kernels.kernel_names, "linear", "linear_gradients"):
             return attribute
 
-        def call(*arguments: Any, **options: Any) -> None:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._require_device(list(arguments) + list(options.values()))
-            attribute(*arguments, **options)
+            return _device(attribute(*arguments, **options))
 
         return call
 
