@@ -84,6 +84,22 @@ def test_fields_that_the_tape_relies_on_cannot_be_replaced() -> None:
             setattr(y.grad_fn, field, None)
 
 
+def test_what_was_never_filled_breaks_nothing() -> None:
+    x, y = Tensor.__new__(Tensor), minidl.ones(2, requires_grad=True)
+    assert x.array is None
+    assert x.backend is None
+    node = autograd.Node()
+    assert (node.edges, node.saved, node.backward, node.sequence) == ((), (), None, 0)
+    with pytest.raises(AttributeError):
+        _tape.step_operands([x], {}, (), ())
+    y._node = node
+    with pytest.raises(RuntimeError, match="already freed"):
+        y.backward(minidl.ones(2))
+    y._node = "a name"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="the end of a graph must be a tensor, got str"):
+        y.backward(minidl.ones(2))
+
+
 def test_what_is_no_tensor_is_refused_by_name() -> None:
     x = minidl.ones(2, requires_grad=True)
     with pytest.raises(TypeError, match=r"record: an input must be a tensor, got numpy\.ndarray"):

@@ -165,6 +165,7 @@ class Walk {
       add_to(sum);
       return;
     }
+    require_tensor(edge, "backward: the end of a graph");
     auto [place, is_new] = leaf_places.try_emplace(edge, leaves.size());
     if (is_new) leaves.push_back({py::reinterpret_borrow<py::object>(edge), {}});
     add_to(leaves[place->second].grad);

@@ -38,7 +38,25 @@ using OfTensor = Owned<TensorFields, &TensorFields::array, &TensorFields::backen
 using OfNode = Owned<NodeFields, &NodeFields::backward, &NodeFields::edges, &NodeFields::saved, &NodeFields::output,
                      &NodeFields::hooks, &NodeFields::of_one, &NodeFields::name, &NodeFields::origin>;
 
-// Tensor(data, backend=None, requires_grad=False). Without a back end, the type's own read_data(data) finds the array
+PyObject* new_tensor(PyTypeObject* type, PyObject*, PyObject*) {
+  PyObject* object = type->tp_alloc(type, 0);
+  if (object == nullptr) return nullptr;
+  assign(((TensorFields*)object)->array, Py_None);
+  assign(((TensorFields*)object)->backend, Py_None);
+  return object;
+}
+
+PyObject* new_node(PyTypeObject* type, PyObject*, PyObject*) {
+  PyObject *object = type->tp_alloc(type, 0), *nothing = PyTuple_New(0);
+  if (object != nullptr) {
+    assign(((NodeFields*)object)->edges, nothing);
+    assign(((NodeFields*)object)->saved, nothing);
+  }
+  Py_XDECREF(nothing);
+  return object;
+}
+
+// Tensor(data, backend=None, requires_grad=False). Without a back end, the type's own _read_data(data) finds the array
 // and the back end.
 int initialize_tensor(PyObject* self, PyObject* args, PyObject* kwargs) {
   PyObject *data, *backend = Py_None;
@@ -95,9 +113,9 @@ PyMemberDef node_members[] = {
 };
 
 template <typename Owned>
-PyTypeObject* make_type(const char* name, int size, PyMemberDef* members, initproc initialize) {
+PyTypeObject* make_type(const char* name, int size, PyMemberDef* members, newfunc make, initproc initialize) {
   PyType_Slot slots[] = {
-      {Py_tp_new, (void*)PyType_GenericNew},
+      {Py_tp_new, (void*)make},
       {Py_tp_traverse, (void*)Owned::traverse},
       {Py_tp_clear, (void*)Owned::clear},
       {Py_tp_dealloc, (void*)Owned::deallocate},
@@ -114,13 +132,14 @@ PyTypeObject* make_type(const char* name, int size, PyMemberDef* members, initpr
 }  // namespace
 
 PyTypeObject* tensor_base() {
-  static PyTypeObject* type =
-      make_type<OfTensor>("minidl._tape.TensorFields", sizeof(TensorFields), tensor_members, initialize_tensor);
+  static PyTypeObject* type = make_type<OfTensor>("minidl._tape.TensorFields", sizeof(TensorFields), tensor_members,
+                                                  new_tensor, initialize_tensor);
   return type;
 }
 
 PyTypeObject* node_base() {
-  static PyTypeObject* type = make_type<OfNode>("minidl._tape.NodeFields", sizeof(NodeFields), node_members, nullptr);
+  static PyTypeObject* type =
+      make_type<OfNode>("minidl._tape.NodeFields", sizeof(NodeFields), node_members, new_node, nullptr);
   return type;
 }
 

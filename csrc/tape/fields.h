@@ -8,9 +8,11 @@
 
 namespace minidl {
 
-// Pointers are null where nothing was assigned yet, which Python sees as None.
+// Pointers are null where nothing was assigned yet, which Python sees as None; array, backend, edges and saved never
+// are.
 struct TensorFields {
-  PyObject_HEAD PyObject* array;
+  PyObject head;
+  PyObject* array;
   PyObject* backend;
   PyObject* grad;
   PyObject* node;
@@ -20,7 +22,8 @@ struct TensorFields {
 };
 
 struct NodeFields {
-  PyObject_HEAD PyObject* backward;
+  PyObject head;
+  PyObject* backward;
   PyObject* edges;   // a tuple: per input a node, a leaf that wants a gradient, or None
   PyObject* saved;   // a list of (tensor, its version when it was saved)
   PyObject* output;  // (array, back end, version counter, version), where backward reads the output

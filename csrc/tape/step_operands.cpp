@@ -19,7 +19,7 @@ py::object step_operands(py::list params, py::dict state, py::tuple state_names,
         if (PyErr_Occurred()) throw py::error_already_set();
         return false;
       }
-      PyList_Append(lists[i].ptr(), require_tensor(tensor, "a state of the optimizer")->array);
+      py::list(lists[i]).append(py::handle(require_tensor(tensor, "a state of the optimizer")->array));
     }
     return true;
   };

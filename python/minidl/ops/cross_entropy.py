@@ -96,7 +96,7 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
-    if weight is None and input.array.ndim == 2 and input.backend is target.backend:
+    if weight is None and input.array.ndim == 2 and target.array.ndim == 1 and input.backend is target.backend:
         try:  # what the kernel takes as it is
             return _fused_cross_entropy(input, target.array, None, ignore_index, reduction, label_smoothing)
         except (TypeError, ValueError, KeyError):
