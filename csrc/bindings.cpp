@@ -594,6 +594,23 @@ void bind_loss(py::module_& m) {
       maths::cross_entropy_forward, "logits"_a, "labels"_a, "class_weight"_a, "loss"_a, "grad_logits"_a,
       "ignore_index"_a = -100, "label_smoothing"_a = 0.0, "reduction"_a = m.attr("Reduction").attr("mean"));
   m.def(
+      "nll_forward",
+      [](Array log_probs, Array labels, Array class_weight, Array loss, Array grad_log_probs, int64_t ignore_index,
+         ReductionArgument reduction) {
+        ARRAYS(nll_forward, log_probs, labels, class_weight, loss, grad_log_probs);
+        require_dims(log_probs, 2);
+        require_given(labels);
+        require_shape(labels, {log_probs[0]});
+        require_shape(class_weight, {log_probs[1]});
+        require_size(loss, reduction == Reduction::none ? log_probs[0] : 1);
+        if (grad_log_probs.is_given) require_same_shape(log_probs, grad_log_probs);
+        require_labels(labels, log_probs[1], ignore_index);
+        run(ENTRY(nll_forward), log_probs.dtype, log_probs, labels, class_weight, loss, grad_log_probs, log_probs[0],
+            log_probs[1], ignore_index, reduction);
+      },
+      maths::nll_forward, "log_probs"_a, "labels"_a, "class_weight"_a, "loss"_a, "grad_log_probs"_a,
+      "ignore_index"_a = -100, "reduction"_a = m.attr("Reduction").attr("mean"));
+  m.def(
       "count_correct",
       [](Array logits, Array labels, Array out) {
         ARRAYS(count_correct, logits, labels, out);

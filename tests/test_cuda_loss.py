@@ -8,7 +8,7 @@ import pytest
 from comparison import assert_bitwise_equal, assert_close
 from minidl.backends import Backend
 from minidl.kinds import Reduction
-from minidl.selftest.reduction import cross_entropy
+from minidl.selftest.reduction import cross_entropy, nll
 from placement import placed
 
 Array = np.ndarray
@@ -86,6 +86,52 @@ def test_a_label_out_of_range_gives_nan(shape: tuple, dtype: type, backend: Back
         loss, _ = run(backend, x, labels, None, 0.0, "none")
         assert np.isnan(loss[-1])
         assert np.isfinite(loss[:-1]).all()
+
+
+@each_dtype
+@each_offset
+@each_reduction
+@pytest.mark.parametrize("shape", [*SHAPES, (9000, 70), (1, 300_007), (300_007, 1)], ids=str)
+def test_nll_equals_the_formula(shape: tuple, reduction: str, offset: int, dtype: type, backend: Backend) -> None:
+    x, labels = logits_and_labels(shape, dtype, offset)
+    labels[-1] = shape[1] - 1  # some row counts
+    kind = getattr(Reduction, reduction)
+    for weight in (None, np.random.default_rng(1).uniform(0.5, 2, shape[1]).astype(dtype)):
+        runs = []
+        for keeps_gradient in (True, True, False):
+            loss = np.full(len(labels) if reduction == "none" else (), np.nan, dtype)
+            grad = placed(np.full_like(x, np.nan), offset)
+            given = grad if keeps_gradient else None
+            backend.kernels.nll_forward(x, labels, weight, loss, given, -100, kind)
+            runs.append((loss, grad))
+        exact = None if weight is None else weight.astype(np.longdouble)
+        expected = nll(x.astype(np.longdouble), labels, exact, -100, reduction)
+        (loss, grad), (again, grad_again), (without, _) = runs
+        # Products are rounded once; the sum is in double.
+        assert_close(loss, expected[0].astype(float), 3, "loss", np.maximum(np.abs(expected[0]), 10).astype(float))
+        share = 1 / len(x) if reduction == "mean" else 1.0
+        assert_close(grad, expected[1].astype(float), 4, "gradient", np.full(x.shape, share))
+        assert_bitwise_equal(again, loss, "a second run")
+        assert_bitwise_equal(grad_again, grad, "its gradient")
+        assert_bitwise_equal(without, loss, "loss without its gradient")
+
+
+@each_dtype
+@each_shape
+def test_nll_of_a_label_out_of_range_is_nan(shape: tuple, dtype: type, backend: Backend) -> None:
+    x, labels = logits_and_labels(shape, dtype, 0)
+    for bad in (shape[1], -1):
+        labels[-1] = bad
+        for kind in Reduction:
+            loss = np.zeros(len(labels) if kind == Reduction.none else (), dtype)
+            grad = np.zeros_like(x)
+            backend.kernels.nll_forward(x, labels, None, loss, grad, -100, kind)
+            assert np.isnan(loss.reshape(-1)[-1])
+            assert np.isnan(grad[-1]).all()
+            if kind == Reduction.none:
+                assert np.isfinite(loss[:-1]).all()
+            if kind != Reduction.mean:
+                assert np.isfinite(grad[:-1]).all()
 
 
 @each_dtype

@@ -1,28 +1,26 @@
 // Cross-entropy from logits, fused with its gradient: one read of the logits, the loss reduced in the same launch.
 #pragma once
 #include "kernels.h"
+#include "labels.cuh"
 #include "log_sum.cuh"
 
 namespace MINIDL_TARGET {
 namespace {
 
 template <typename T>
-struct CrossEntropy {
+struct CrossEntropy : Labels<T> {
   const T* logits;
-  const int64_t* labels;
-  const T* class_weight;
   T *loss, *grad_logits;
-  int64_t rows, classes, ignore_index;
   double label_smoothing;
   Reduction reduction;
+  using Labels<T>::labels;
+  using Labels<T>::class_weight;
+  using Labels<T>::rows;
+  using Labels<T>::classes;
+  using Labels<T>::ignore_index;
+  using Labels<T>::is_valid;
+  using Labels<T>::weight_of;
 
-  __device__ bool is_valid(int64_t label) const { return label >= 0 && label < classes; }
-  // How much a row counts: nan for a label that is out of range.
-  __device__ T weight_of(int64_t label) const {
-    if (label == ignore_index) return 0;
-    if (!is_valid(label)) return (T)NAN;
-    return class_weight ? class_weight[label] : T(1);
-  }
   __device__ T weight_at(int64_t column) const { return class_weight ? class_weight[column] : T(1); }
 
   // The loss of one row; grad_logits = scale * its gradient. weight_sum is over all classes.
@@ -58,27 +56,6 @@ constexpr int cross_entropy_threads = Shape::lanes > 32  ? Shape::lanes
                                       : Shape::lanes > 8 ? 256
                                                          : 512;
 
-// Sum of the weights of the rows first, first + step, ... of all threads of the block, in each of them.
-template <int threads, typename T>
-__device__ double weight_of_rows(const CrossEntropy<T>& of, int64_t first, int64_t step) {
-  double sum = 0;
-#pragma unroll 4
-  for (int64_t i = first; i < of.rows; i += step) sum += of.weight_of(of.labels[i]);
-  return group_reduce<threads>(sum, Sum{});
-}
-
-constexpr int weight_threads = 256;
-
-// sum[0] = sum over i of weight[labels[i]]
-template <typename T>
-__global__ void __launch_bounds__(weight_threads)
-    label_weight_kernel(CrossEntropy<T> of, double* sum, double* parts, unsigned* arrivals) {
-  follow_earlier_kernels();
-  double weight = weight_of_rows<weight_threads>(of, blockIdx.x * (int64_t)weight_threads + threadIdx.x,
-                                                 gridDim.x * (int64_t)weight_threads);
-  if (grid_sum<weight_threads>(weight, parts, arrivals) && threadIdx.x == 0) sum[0] = weight;
-}
-
 // loss = reduced -log softmax(logits)[label] * weight[label]; grad_logits, rows x classes, its gradient.
 // label_weight: where the sum of the rows' weights stands, or null for each block to add them up.
 template <typename T, typename Shape>
@@ -96,7 +73,7 @@ __global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
 
   double divisor = 1;
   if (of.reduction == Reduction::mean)
-    divisor = label_weight ? *label_weight : weight_of_rows<threads>(of, threadIdx.x, threads);
+    divisor = label_weight ? *label_weight : weight_of_rows<T, threads>(of, threadIdx.x, threads);
   const T scale = divisor == 0 ? T(0) : (T)(1 / divisor);  // no row counts: no gradient
   T weight_sum = (T)of.classes;
   if (of.class_weight && of.label_smoothing > 0) {
@@ -120,23 +97,14 @@ __global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
   if (grid_sum<threads>(total, parts, arrivals) && threadIdx.x == 0) of.loss[0] = (T)(total / divisor);
 }
 
-// So many labels, 16 a thread, each block reads sooner than a launch of its own would add them up; reasoned, not
-// measured.
-constexpr int64_t max_labels_per_block = 4096;
-
 template <typename T>
 void cross_entropy_forward(Stream stream, const T* logits, const int64_t* labels, const T* class_weight, T* loss,
                            T* grad_logits, int64_t rows, int64_t classes, int64_t ignore_index, double label_smoothing,
                            Reduction reduction) {
-  const CrossEntropy<T> of{logits,  labels,       class_weight,    loss,     grad_logits, rows,
-                           classes, ignore_index, label_smoothing, reduction};
-  double *label_weight = nullptr, *parts = static_cast<double*>(stream.scratch);
-  if (reduction == Reduction::mean && rows > max_labels_per_block) {
-    label_weight = parts++;
-    const int64_t blocks = divide_up(rows, 4 * weight_threads);
-    launch(stream, blocks < max_summing_blocks ? blocks : max_summing_blocks, weight_threads, label_weight_kernel<T>,
-           of, label_weight, parts, stream.arrivals);
-  }
+  const CrossEntropy<T> of{
+      {labels, class_weight, rows, classes, ignore_index}, logits, loss, grad_logits, label_smoothing, reduction};
+  double* parts = static_cast<double*>(stream.scratch);
+  const double* label_weight = sum_of_many_weights(stream, of, reduction, parts);
   with_row_shape<T>(classes, is_aligned(pack_bytes, logits, grad_logits), [&](auto shape) {
     using Shape = decltype(shape);
     constexpr int threads = cross_entropy_threads<Shape>;

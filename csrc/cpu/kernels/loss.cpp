@@ -1,4 +1,4 @@
-// Losses: cross-entropy from logits fused with its gradient, and the losses that compare element by element.
+// Losses: those of class labels, fused with their gradients, and the losses that compare element by element.
 #include "kernels.h"
 #include "pairwise.h"
 #include "parallel.h"
@@ -10,28 +10,74 @@ namespace MINIDL_TARGET {
 
 namespace {
 
-// ---- cross-entropy
+// ---- class labels
 
-// What does not change from row to row.
+// Sum over the chunks of part(begin, end), on several threads, in one order.
+template <typename Part>
+double sum_chunks(Stream stream, Chunks chunks, Part part) {
+  double sums[max_chunks];
+  parallel_for(
+      stream, chunks.count, 1,
+      [&](int64_t first, int64_t last) {
+        for (int64_t c = first; c < last; ++c) sums[c] = part(chunks.begin(c), chunks.end(c));
+      },
+      1);
+  return merge_pairwise(sums, chunks.count, 1, [](double a, double b) { return a + b; });
+}
+
+// Sum of part(begin, end) over pieces of so many rows, which it adds one by one.
+constexpr int64_t rows_of_leaf = 64;
+template <typename Part>
+double sum_leaves(int64_t first, int64_t last, const Part& part) {
+  if (last - first <= rows_of_leaf) return part(first, last);
+  int64_t middle = pairwise_middle(first, last, rows_of_leaf);
+  return sum_leaves(first, middle, part) + sum_leaves(middle, last, part);
+}
+
+// The rows' labels, and how much each counts.
 template <typename T>
-struct CrossEntropy {
-  const T* logits;
+struct Labels {
   const int64_t* labels;
   const T* class_weight;
-  T *loss, *grad_logits;
   int64_t classes, ignore_index;
-  double label_smoothing;
-  Reduction reduction;
-  T weight_sum;                        // over all classes
-  static constexpr int64_t leaf = 64;  // rows added one by one
 
   SIMD_INLINE bool is_valid(int64_t label) const { return label >= 0 && label < classes; }
-  // How much a row counts: nan for a label that is out of range.
+  // nan for a label that is out of range
   SIMD_INLINE T weight_of(int64_t label) const {
     if (label == ignore_index) return 0;
     if (!is_valid(label)) return (T)__builtin_nanf("");
     return class_weight ? class_weight[label] : 1;
   }
+
+  // What the sum of the rows' losses is divided by.
+  double divisor(Stream stream, int64_t rows, Reduction reduction) const {
+    if (reduction != Reduction::mean) return 1;
+    return sum_chunks(stream, Chunks(rows), [this](int64_t begin, int64_t end) {
+      return sum_leaves(begin, end, [this](int64_t first, int64_t last) {
+        double total = 0;
+        for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
+        return total;
+      });
+    });
+  }
+};
+
+// ---- cross-entropy
+
+// What does not change from row to row.
+template <typename T>
+struct CrossEntropy : Labels<T> {
+  const T* logits;
+  T *loss, *grad_logits;
+  double label_smoothing;
+  Reduction reduction;
+  T weight_sum;  // over all classes
+  using Labels<T>::labels;
+  using Labels<T>::class_weight;
+  using Labels<T>::classes;
+  using Labels<T>::ignore_index;
+  using Labels<T>::is_valid;
+  using Labels<T>::weight_of;
 
   // The loss of one row, or of one row per lane; grad_logits = scale * its gradient.
   template <typename Rows>
@@ -77,11 +123,7 @@ struct CrossEntropy {
   }
 
   // The sum of the losses of the rows [first, last); each goes to loss where they are not reduced.
-  double of_chunk(int64_t first, int64_t last, T scale) const {
-    if (last - first > leaf) {
-      int64_t middle = pairwise_middle(first, last, leaf);
-      return of_chunk(first, middle, scale) + of_chunk(middle, last, scale);
-    }
+  double of_leaf(int64_t first, int64_t last, T scale) const {
     double total = 0;
     for_rows<T>(first, last, classes, logits, nullptr, grad_logits, [&](auto rows, const T* x, const T*, T* grad) {
       Vec<T> losses = of_rows(rows, x, grad, scale);
@@ -94,47 +136,55 @@ struct CrossEntropy {
           grad_logits[row * classes + labels[row]] -= scale * (T)(1 - label_smoothing) * weight_of(labels[row]);
     return total;
   }
-
-  double weight_of_rows(int64_t first, int64_t last) const {
-    if (last - first > leaf) {
-      int64_t middle = pairwise_middle(first, last, leaf);
-      return weight_of_rows(first, middle) + weight_of_rows(middle, last);
-    }
-    double total = 0;
-    for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
-    return total;
-  }
 };
-
-// Sum over the chunks of part(begin, end), on several threads, in one order.
-template <typename Part>
-double sum_chunks(Stream stream, Chunks chunks, Part part) {
-  double sums[max_chunks];
-  parallel_for(
-      stream, chunks.count, 1,
-      [&](int64_t first, int64_t last) {
-        for (int64_t c = first; c < last; ++c) sums[c] = part(chunks.begin(c), chunks.end(c));
-      },
-      1);
-  return merge_pairwise(sums, chunks.count, 1, [](double a, double b) { return a + b; });
-}
 
 template <typename T>
 void cross_entropy_forward(Stream stream, const T* logits, const int64_t* labels, const T* class_weight, T* loss,
                            T* grad_logits, int64_t rows, int64_t classes, int64_t ignore_index, double label_smoothing,
                            Reduction reduction) {
-  CrossEntropy<T> cross_entropy{logits,  labels,       class_weight,    loss,      grad_logits,
-                                classes, ignore_index, label_smoothing, reduction, 0};
-  cross_entropy.weight_sum =
-      class_weight ? sum_row<T>(0, classes, [=](auto at) { return at(class_weight); }) : (T)classes;
-  double divisor = 1;
-  if (reduction == Reduction::mean)
-    divisor = sum_chunks(stream, Chunks(rows),
-                         [&](int64_t first, int64_t last) { return cross_entropy.weight_of_rows(first, last); });
+  CrossEntropy<T> of{
+      {labels, class_weight, classes, ignore_index}, logits, loss, grad_logits, label_smoothing, reduction, 0};
+  of.weight_sum = class_weight ? sum_row<T>(0, classes, [=](auto at) { return at(class_weight); }) : (T)classes;
+  double divisor = of.divisor(stream, rows, reduction);
   T scale = divisor == 0 ? 0 : (T)(1 / divisor);  // no row counts: no gradient
   // The exponentials make a row worth more than its size.
-  double total = sum_chunks(stream, Chunks(rows, 4 * classes),
-                            [&](int64_t first, int64_t last) { return cross_entropy.of_chunk(first, last, scale); });
+  double total = sum_chunks(stream, Chunks(rows, 4 * classes), [&](int64_t begin, int64_t end) {
+    return sum_leaves(begin, end, [&](int64_t first, int64_t last) { return of.of_leaf(first, last, scale); });
+  });
+  if (reduction != Reduction::none) loss[0] = (T)(total / divisor);
+}
+
+// ---- negative log-likelihood
+
+template <typename T>
+void nll_forward(Stream stream, const T* log_probs, const int64_t* labels, const T* class_weight, T* loss,
+                 T* grad_log_probs, int64_t rows, int64_t classes, int64_t ignore_index, Reduction reduction) {
+  const Labels<T> of{labels, class_weight, classes, ignore_index};
+  double divisor = of.divisor(stream, rows, reduction);
+  T scale = divisor == 0 ? 0 : (T)(1 / divisor);
+  auto of_row = [=](int64_t row) -> T {
+    const int64_t label = labels[row];
+    const T weight = of.weight_of(label);
+    const bool counts = label != ignore_index;
+    if (grad_log_probs) {
+      T* grad = grad_log_probs + row * classes;
+      const T elsewhere = counts && !of.is_valid(label) ? weight : T(0);  // nan
+      for (int64_t c = 0; c < classes; ++c) grad[c] = elsewhere;
+      if (counts && of.is_valid(label)) grad[label] = -scale * weight;
+    }
+    return counts ? -weight * (of.is_valid(label) ? log_probs[row * classes + label] : T(0)) : T(0);
+  };
+  double total = sum_chunks(stream, Chunks(rows, classes), [&](int64_t begin, int64_t end) {
+    return sum_leaves(begin, end, [&](int64_t first, int64_t last) {
+      double sum = 0;
+      for (int64_t row = first; row < last; ++row) {
+        const T own = of_row(row);
+        if (reduction == Reduction::none) loss[row] = own;
+        sum += own;
+      }
+      return sum;
+    });
+  });
   if (reduction != Reduction::none) loss[0] = (T)(total / divisor);
 }
 
@@ -270,6 +320,7 @@ void huber_backward(Stream stream, const T* x, const T* target, const T* grad_ou
 
 }  // namespace
 EXPORT(cross_entropy_forward)
+EXPORT(nll_forward)
 EXPORT(bce_forward)
 EXPORT(bce_backward)
 EXPORT(bce_with_logits_forward)

@@ -1,7 +1,8 @@
-// Losses: cross-entropy from logits fused with its gradient, and the losses that compare element by element.
+// Losses: those of class labels, fused with their gradients, and the losses that compare element by element.
 #include "cross_entropy.cuh"
 #include "elementwise.cuh"
 #include "kernels.h"
+#include "nll.cuh"
 
 namespace MINIDL_TARGET {
 
@@ -201,6 +202,7 @@ void huber_backward(Stream stream, const T* x, const T* target, const T* grad_ou
 
 }  // namespace
 EXPORT(cross_entropy_forward)
+EXPORT(nll_forward)
 EXPORT(bce_forward)
 EXPORT(bce_backward)
 EXPORT(bce_with_logits_forward)

@@ -1,15 +1,15 @@
-"""Cross-entropy of class labels: from logits, fused with its gradient, and from logarithms of probabilities."""
+"""Cross-entropy of class labels, fused with its gradient: from logits, and from logarithms of probabilities."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import is_grad_enabled, record
 from minidl.ops.copies import cast
-from minidl.ops.elementwise import add, div, mul, neg, sub, where
-from minidl.ops.indexing import gather
+from minidl.ops.elementwise import add, mul, neg, sub
 from minidl.ops.loss import reduce, require_reduction, shape_of
 from minidl.ops.operands import require_float, require_same_backend, run
 from minidl.ops.reduction import sum
@@ -129,25 +129,48 @@ def _cross_entropy_of_probabilities(
 def _fused_cross_entropy(
     logits: Tensor, labels: Any, weight: Tensor | None, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Tensor:
-    """Loss and gradient in one kernel; backward only multiplies. logits is rows x classes."""
-    backend, array = logits.backend, logits.array
-    loss = backend.empty(labels.shape if reduction == "none" else (), array.dtype)
-    wants_grad = logits.requires_grad and is_grad_enabled()
-    grad = Tensor(backend.empty(array.shape, array.dtype), backend) if wants_grad else None
-    weights, grad_array = None if weight is None else weight.array, None if grad is None else grad.array
-    options = ignore_index, label_smoothing, backend.reductions[reduction]
-    run(backend, backend.kernels.cross_entropy_forward, array, labels, weights, loss, grad_array, *options)
-
-    def backward(grad_out: Tensor) -> tuple[Tensor]:
-        of_one = gradient_with_graph() if is_grad_enabled() or grad is None else grad
-        return (mul(of_one, reshape(grad_out, (-1, 1))),)
-
     def gradient_with_graph() -> Tensor:
         """softmax(logits) * (sum of the targets) - targets, the targets being constants."""
         targets = _weighted_targets(logits, labels, weight, ignore_index, reduction, label_smoothing)
         return sub(mul(softmax(logits, 1), sum(targets, 1, keepdim=True)), targets)
 
-    result = record(Tensor(loss, backend), (logits,), backward, saved=(logits, weight), name="cross_entropy")
+    kernel, options = logits.backend.kernels.cross_entropy_forward, (ignore_index, label_smoothing)
+    return _loss_of_labels("cross_entropy", kernel, logits, labels, weight, options, reduction, gradient_with_graph)
+
+
+def _fused_nll(log_probs: Tensor, labels: Any, weight: Tensor | None, ignore_index: int, reduction: str) -> Tensor:
+    def gradient_with_graph() -> Tensor:
+        return neg(_weighted_targets(log_probs, labels, weight, ignore_index, reduction, 0.0))
+
+    kernel = log_probs.backend.kernels.nll_forward
+    return _loss_of_labels(
+        "nll_loss", kernel, log_probs, labels, weight, (ignore_index,), reduction, gradient_with_graph
+    )
+
+
+def _loss_of_labels(
+    name: str,
+    kernel: Any,
+    x: Tensor,
+    labels: Any,
+    weight: Tensor | None,
+    options: tuple[Any, ...],
+    reduction: str,
+    gradient_with_graph: Callable[[], Tensor],
+) -> Tensor:
+    """Loss and gradient in one kernel; backward only multiplies. x is rows x classes."""
+    backend, array = x.backend, x.array
+    loss = backend.empty(labels.shape if reduction == "none" else (), array.dtype)
+    wants_grad = x.requires_grad and is_grad_enabled()
+    grad = Tensor(backend.empty(array.shape, array.dtype), backend) if wants_grad else None
+    weights, grad_array = None if weight is None else weight.array, None if grad is None else grad.array
+    run(backend, kernel, array, labels, weights, loss, grad_array, *options, backend.reductions[reduction])
+
+    def backward(grad_out: Tensor) -> tuple[Tensor]:
+        of_one = gradient_with_graph() if is_grad_enabled() or grad is None else grad
+        return (mul(of_one, reshape(grad_out, (-1, 1))),)
+
+    result = record(Tensor(loss, backend), (x,), backward, saved=(x, weight), name=name)
     if result._node is not None and reduction != "none":
         result._node.of_one = lambda: (grad,)
     return result
@@ -174,18 +197,16 @@ def nll_loss(
 ) -> Tensor:
     """-input[target] for logarithms of probabilities (N, C, ...), as :func:`log_softmax` gives them; ``weight``,
     ``ignore_index`` and the mean as in :func:`cross_entropy`."""
+    if weight is None and input.array.ndim == 2 and target.array.ndim == 1 and input.backend is target.backend:
+        try:  # what the kernel takes as it is
+            return _fused_nll(input, target.array, None, ignore_index, reduction)
+        except (TypeError, ValueError, KeyError):
+            pass
     require_reduction("nll_loss", reduction)
     _require_classes("nll_loss", input, weight)
-    labels = _labels_of("nll_loss", input, target)
-    rows, xp = _by_class(input), input.backend.xp
+    if weight is not None:
+        weight = cast(weight, input.array.dtype)
+    labels, rows = _labels_of("nll_loss", input, target), _by_class(input)
     _require_in_range("nll_loss", labels, rows.array.shape[1], ignore_index)
-    counts = labels != ignore_index
-    own = xp.where(counts, labels, 0)
-    raw = input.array.dtype
-    factors = counts.astype(raw) if weight is None else (counts * weight.array[own]).astype(raw)
-    picked = reshape(gather(rows, 1, Tensor(own.reshape(-1, 1), input.backend)), (-1,))
-    losses = where(Tensor(counts, input.backend), mul(picked, Tensor(-factors, input.backend)), 0.0)
-    if reduction == "none":
-        return reshape(losses, target.array.shape)
-    total = sum(losses)
-    return total if reduction == "sum" else div(total, Tensor(xp.asarray(factors.sum()), input.backend))
+    losses = _fused_nll(rows, labels, weight, ignore_index, reduction)
+    return reshape(losses, target.array.shape) if reduction == "none" else losses

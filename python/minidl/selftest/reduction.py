@@ -231,6 +231,41 @@ def _cross_entropy(inputs: Inputs) -> Iterator[Call]:
                 )
 
 
+def nll(
+    log_probs: Array, labels: Array, weight: Array | None, ignore_index: int, reduction: str
+) -> tuple[Array, Array]:
+    """Loss and its gradient in float64."""
+    rows, classes = log_probs.shape
+    kept = labels != ignore_index
+    label = np.where(kept, labels, 0)
+    own = (np.ones(classes) if weight is None else weight)[label] * kept
+    grad = np.zeros((rows, classes))
+    grad[np.arange(rows), label] = -own
+    losses = -own * log_probs[np.arange(rows), label]
+    if reduction == "none":
+        return losses, grad
+    divisor = own.sum() if reduction == "mean" else 1.0
+    return np.asarray(losses.sum() / divisor), grad / divisor
+
+
+def _nll(inputs: Inputs) -> Iterator[Call]:
+    for rows, classes in inputs.shapes(((37, 10), (1, 3), (130, 67))):
+        for reduction in ("mean", "sum", "none"):
+            for is_weighted in (False, True):
+                log_probs, labels = inputs.uniform(-10, 0, rows, classes), inputs.labels(classes, rows)
+                labels[1::7] = -100
+                weight = inputs.uniform(0.5, 2, classes) if is_weighted else None
+                loss, grad = inputs.out(*((rows,) if reduction == "none" else ())), inputs.out(rows, classes)
+                wanted = nll(wide(log_probs), labels, None if weight is None else wide(weight), -100, reduction)
+                yield Call(
+                    (log_probs, labels, weight, loss, grad, -100, getattr(Reduction, reduction)),
+                    (
+                        Expected(loss, wanted[0], 4, 100.0 if reduction == "sum" else 10.0),
+                        Expected(grad, wanted[1], 4, 0.1),
+                    ),
+                )
+
+
 def _count_correct(inputs: Inputs) -> Iterator[Call]:
     for rows, classes in inputs.shapes(((37, 10), (1, 1), (1003, 67), (0, 3))):
         logits, labels = np.round(inputs.uniform(-2, 2, rows, classes)), inputs.labels(classes, rows)  # with ties
@@ -427,6 +462,7 @@ CHECKS: Checks = {
     "logsumexp_forward": [_row_function(logsumexp, gives_column=True)],
     "logsumexp_backward": [_logsumexp_backward],
     "cross_entropy_forward": [_cross_entropy],
+    "nll_forward": [_nll],
     "count_correct": [_count_correct],
     "append_result": [_append_result],
     "bce_forward": [

@@ -26,6 +26,20 @@ def cross_entropy():
     probs *= (kept / count).astype(probs.dtype)[:, None]
     return loss, probs
 """
+TORCH_NLL = """
+def nll():
+    loss, total = aten.nll_loss_forward(log_probs, labels, None, 1, ignore_index)
+    return loss, aten.nll_loss_backward(one, log_probs, labels, None, 1, ignore_index, total)
+aten, one = torch.ops.aten, torch.ones((), dtype=log_probs.dtype)
+"""
+NUMPY_NLL = """
+def nll():
+    kept = labels != ignore_index
+    rows, label, count = np.arange(len(labels)), np.where(kept, labels, 0), kept.sum()
+    grad = np.zeros_like(log_probs)
+    grad[rows, label] = kept / -count
+    return (log_probs[rows, label] * kept).sum() / -count, grad
+"""
 
 
 def _forward(kernel: str, flops: float, numpy: str, torch: str) -> Row:
@@ -44,6 +58,14 @@ ROWS = [
         "cross_entropy()",
         "cross_entropy()",
         setup={"torch": TORCH_CROSS_ENTROPY, "numpy": NUMPY_CROSS_ENTROPY},
+    ),
+    Row(
+        "nll_forward",
+        CLASSES,
+        lambda operands: 2.0 * operands[0].size / operands[0].shape[1],
+        "nll()",
+        "nll()",
+        setup={"torch": TORCH_NLL, "numpy": NUMPY_NLL},
     ),
     _forward(
         "bce_forward",
