@@ -23,11 +23,17 @@ def make_report(
     return {
         "kind": "kernels",
         "schema": SCHEMA,
+        **_conditions_of(dtype, libraries),
+        "roofs": roofs.to_json(),
+        "rows": [measurement.to_json() for measurement in measurements],
+    }
+
+
+def _conditions_of(dtype: str, libraries: Mapping[str, Worker]) -> dict[str, Any]:
+    return {
         "machine": describe_machine(),
         "dtype": dtype,
         "libraries": {name: worker.version["version"] for name, worker in libraries.items()},
-        "roofs": roofs.to_json(),
-        "rows": [measurement.to_json() for measurement in measurements],
     }
 
 
@@ -40,18 +46,17 @@ def write_report(report: Mapping[str, Any], path: Path) -> None:
 
 def read_report(path: Path) -> tuple[list[Measurement], Roofs]:
     """Raises ValueError for a file that is not a report of `minidl bench`."""
-    report = _read(path)
-    return [Measurement.from_json(row) for row in report["rows"]], Roofs.from_json(report["roofs"])
+    return _parts(_read(path))
 
 
-def read_to_go_on(path: Path, wanted: Mapping[str, Any]) -> tuple[list[Measurement], Roofs]:
-    """Like `read_report`. ValueError unless what was measured, and by what, is as in the report ``wanted``: rows of two
-    machines or two instruction sets do not belong in one record."""
+def read_to_go_on(path: Path, dtype: str, libraries: Mapping[str, Worker]) -> tuple[list[Measurement], Roofs]:
+    """Like `read_report`. ValueError unless what was measured, and by what, is as in this run: rows of two machines or
+    two instruction sets do not belong in one record."""
     report = _read(path)
-    for name, before, now in _conditions(report, wanted):
+    for name, before, now in _conditions(report, _conditions_of(dtype, libraries)):
         if before != now:
             raise ValueError(f"{path} was measured with {name} {before}, this run has {now}; choose another file")
-    return read_report(path)
+    return _parts(report)
 
 
 def _read(path: Path) -> Any:
@@ -59,6 +64,10 @@ def _read(path: Path) -> Any:
     if report.get("kind") != "kernels" or report.get("schema") != SCHEMA:
         raise ValueError(f"{path} is not a report of `minidl bench` that this version reads")
     return report
+
+
+def _parts(report: Mapping[str, Any]) -> tuple[list[Measurement], Roofs]:
+    return [Measurement.from_json(row) for row in report["rows"]], Roofs.from_json(report["roofs"])
 
 
 def _conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

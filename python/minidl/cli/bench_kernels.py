@@ -51,11 +51,11 @@ def run(request: Request, console: Console) -> bool:
     plan, shapes_per_size = (QUICK, 1) if request.is_quick else (Plan(), None)
     measurements: dict[tuple[str, str, str], Measurement] = {}
     with started({"torch": request.torch}, request.threads, _cpu.isa()) as (workers, missing):
-        roofs = measure_roofs(request.dtype, 0.02 if request.is_quick else 0.15)
         if request.goes_on and request.json is not None and request.json.exists():
-            wanted = make_report([], roofs, request.dtype, workers)
-            before, roofs = read_to_go_on(request.json, wanted)
+            before, roofs = read_to_go_on(request.json, request.dtype, workers)
             measurements = {m.place: m for m in before}
+        else:
+            roofs = measure_roofs(request.dtype, 0.02 if request.is_quick else 0.15)
         _print_head(request, roofs, missing, console)
         known = {place: m for place, m in measurements.items() if m.is_sound}
         libraries = dict(workers)
