@@ -74,6 +74,11 @@ def _require_in_range(op: str, labels: Any, classes: int, ignore_index: int) -> 
         )
 
 
+def _is_plain(x: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+    """Whether a kernel may take both as they are; it says itself what else is wrong."""
+    return weight is None and x.array.ndim == 2 and target.array.ndim == 1 and x.backend is target.backend
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -96,8 +101,8 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must lie in 0..1, got {label_smoothing}")
-    if weight is None and input.array.ndim == 2 and target.array.ndim == 1 and input.backend is target.backend:
-        try:  # what the kernel takes as it is
+    if _is_plain(input, target, weight):
+        try:
             return _fused_cross_entropy(input, target.array, None, ignore_index, reduction, label_smoothing)
         except (TypeError, ValueError, KeyError):
             pass
@@ -197,8 +202,8 @@ def nll_loss(
 ) -> Tensor:
     """-input[target] for logarithms of probabilities (N, C, ...), as :func:`log_softmax` gives them; ``weight``,
     ``ignore_index`` and the mean as in :func:`cross_entropy`."""
-    if weight is None and input.array.ndim == 2 and target.array.ndim == 1 and input.backend is target.backend:
-        try:  # what the kernel takes as it is
+    if _is_plain(input, target, weight):
+        try:
             return _fused_nll(input, target.array, None, ignore_index, reduction)
         except (TypeError, ValueError, KeyError):
             pass
