@@ -198,20 +198,34 @@ def cross_entropy(
     logits: Array, labels: Array, weight: Array | None, ignore_index: int, smoothing: float, reduction: str
 ) -> tuple[Array, Array]:
     """Loss and its gradient in float64; with smoothing, each class has the target smoothing / classes in addition."""
-    rows, classes = logits.shape
+    log_probs = logits - logsumexp(logits)[:, None]
+    target, divisor = _targets(labels, logits.shape[1], weight, ignore_index, smoothing, reduction)
+    grad = np.exp(log_probs) * target.sum(1, keepdims=True) - target
+    return _reduced(-(target * log_probs).sum(1), divisor, reduction), grad / divisor
+
+
+def nll(
+    log_probs: Array, labels: Array, weight: Array | None, ignore_index: int, reduction: str
+) -> tuple[Array, Array]:
+    """Loss and its gradient in float64."""
+    target, divisor = _targets(labels, log_probs.shape[1], weight, ignore_index, 0.0, reduction)
+    return _reduced(-(target * log_probs).sum(1), divisor, reduction), -target / divisor
+
+
+def _targets(
+    labels: Array, classes: int, weight: Array | None, ignore_index: int, smoothing: float, reduction: str
+) -> tuple[Array, Any]:
+    """The smoothed, weighted labels as rows x classes, and what their losses are divided by."""
     kept = labels != ignore_index
     label = np.where(kept, labels, 0)
     class_weight = np.ones(classes) if weight is None else weight
-    target = np.full((rows, classes), smoothing / classes)
-    target[np.arange(rows), label] += 1 - smoothing
-    target *= class_weight * kept[:, None]
-    log_probs = logits - logsumexp(logits)[:, None]
-    losses = -(target * log_probs).sum(1)
-    grad = np.exp(log_probs) * target.sum(1, keepdims=True) - target
-    if reduction == "none":
-        return losses, grad
-    divisor = (class_weight[label] * kept).sum() if reduction == "mean" else 1.0
-    return np.asarray(losses.sum() / divisor), grad / divisor
+    target = np.full((len(labels), classes), smoothing / classes)
+    target[np.arange(len(labels)), label] += 1 - smoothing
+    return target * class_weight * kept[:, None], (class_weight[label] * kept).sum() if reduction == "mean" else 1.0
+
+
+def _reduced(losses: Array, divisor: Any, reduction: str) -> Array:
+    return losses if reduction == "none" else np.asarray(losses.sum() / divisor)
 
 
 def _cross_entropy(inputs: Inputs) -> Iterator[Call]:
@@ -229,23 +243,6 @@ def _cross_entropy(inputs: Inputs) -> Iterator[Call]:
                     (logits, labels, weight, loss, grad, -100, smoothing, getattr(Reduction, reduction)),
                     (Expected(loss, wanted[0], 16, scale), Expected(grad, wanted[1], 32, 0.1)),
                 )
-
-
-def nll(
-    log_probs: Array, labels: Array, weight: Array | None, ignore_index: int, reduction: str
-) -> tuple[Array, Array]:
-    """Loss and its gradient in float64."""
-    rows, classes = log_probs.shape
-    kept = labels != ignore_index
-    label = np.where(kept, labels, 0)
-    own = (np.ones(classes) if weight is None else weight)[label] * kept
-    grad = np.zeros((rows, classes))
-    grad[np.arange(rows), label] = -own
-    losses = -own * log_probs[np.arange(rows), label]
-    if reduction == "none":
-        return losses, grad
-    divisor = own.sum() if reduction == "mean" else 1.0
-    return np.asarray(losses.sum() / divisor), grad / divisor
 
 
 def _nll(inputs: Inputs) -> Iterator[Call]:
