@@ -575,19 +575,25 @@ void bind_softmax(py::module_& m) {
       maths::logsumexp_backward, "x"_a, "out"_a, "grad_out"_a, "grad_x"_a);
 }
 
+// What a loss of class labels takes.
+void require_loss_of_labels(const Array& x, const Array& labels, const Array& class_weight, const Array& loss,
+                            const Array& grad_x, int64_t ignore_index, Reduction reduction) {
+  require_dims(x, 2);
+  require_given(labels);
+  require_shape(labels, {x[0]});
+  require_shape(class_weight, {x[1]});
+  require_size(loss, reduction == Reduction::none ? x[0] : 1);
+  if (grad_x.is_given) require_same_shape(x, grad_x);
+  require_labels(labels, x[1], ignore_index);
+}
+
 void bind_loss(py::module_& m) {
   m.def(
       "cross_entropy_forward",
       [](Array logits, Array labels, Array class_weight, Array loss, Array grad_logits, int64_t ignore_index,
          double label_smoothing, ReductionArgument reduction) {
         ARRAYS(cross_entropy_forward, logits, labels, class_weight, loss, grad_logits);
-        require_dims(logits, 2);
-        require_given(labels);
-        require_shape(labels, {logits[0]});
-        require_shape(class_weight, {logits[1]});
-        require_size(loss, reduction == Reduction::none ? logits[0] : 1);
-        if (grad_logits.is_given) require_same_shape(logits, grad_logits);
-        require_labels(labels, logits[1], ignore_index);
+        require_loss_of_labels(logits, labels, class_weight, loss, grad_logits, ignore_index, reduction);
         run(ENTRY(cross_entropy_forward), logits.dtype, logits, labels, class_weight, loss, grad_logits, logits[0],
             logits[1], ignore_index, label_smoothing, reduction);
       },
@@ -598,13 +604,7 @@ void bind_loss(py::module_& m) {
       [](Array log_probs, Array labels, Array class_weight, Array loss, Array grad_log_probs, int64_t ignore_index,
          ReductionArgument reduction) {
         ARRAYS(nll_forward, log_probs, labels, class_weight, loss, grad_log_probs);
-        require_dims(log_probs, 2);
-        require_given(labels);
-        require_shape(labels, {log_probs[0]});
-        require_shape(class_weight, {log_probs[1]});
-        require_size(loss, reduction == Reduction::none ? log_probs[0] : 1);
-        if (grad_log_probs.is_given) require_same_shape(log_probs, grad_log_probs);
-        require_labels(labels, log_probs[1], ignore_index);
+        require_loss_of_labels(log_probs, labels, class_weight, loss, grad_log_probs, ignore_index, reduction);
         run(ENTRY(nll_forward), log_probs.dtype, log_probs, labels, class_weight, loss, grad_log_probs, log_probs[0],
             log_probs[1], ignore_index, reduction);
       },
