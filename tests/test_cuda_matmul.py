@@ -25,6 +25,13 @@ SHAPES = [
     (1, 300, 1100),  # a line times a matrix, in splits
     (300, 1, 700),
     (1, 9, 20),
+    (7, 16, 64),  # few columns: a warp for each row; or few lines, in tiles
+    (41, 10, 197),
+    (9, 2, 1021),
+    (9, 2, 1030),  # too many steps for that
+    (33, 45, 16),  # few steps: a thread for each vector
+    (130, 7, 10),
+    (2, 3, 1),
 ]
 
 

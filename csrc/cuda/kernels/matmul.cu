@@ -1,5 +1,6 @@
 // Matrix products: plain, batched, and the three of a linear layer.
 #include "gemm/gemm.cuh"
+#include "gemm/narrow.cuh"
 #include "gemm/vector_products.cuh"
 #include "kernels.h"
 
@@ -23,7 +24,7 @@ void multiply(Stream stream, const Product<T>& p) {
       transposed.repeats_bias = true;
     }
     multiply_vector(stream, transposed);
-  } else {
+  } else if (!multiply_narrow(stream, p)) {
     multiply_in_tiles(stream, p);
   }
 }
