@@ -489,6 +489,7 @@ def test_roofs_are_measured(context: Context) -> None:
     require_times(figures, "copy")
     require_times(environment.launch(context))
     require_times(environment.graph(context), "node")
+    require_times(environment.barrier(context))
     context.log.add(environment.COPY_RATE, figures)
     assert environment.copied_bytes_per_second(context) == 40000 / figures["timings"]["copy"]["median"]
 

@@ -8,10 +8,30 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 import minidl
 from minidl import backends
 
 Work = Callable[[], object]
+
+# All blocks count up and wait until all have, again and again; they must run at the same time.
+BARRIERS = r"""
+extern "C" __global__ void barriers(unsigned long long* arrivals, unsigned long long before, int count) {
+  for (int barrier = 1; barrier <= count; ++barrier) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      __threadfence();
+      atomicAdd(arrivals, 1ull);
+      const unsigned long long all = before + barrier * (unsigned long long)gridDim.x;
+      while (*(volatile unsigned long long*)arrivals < all) {
+      }
+      __threadfence();
+    }
+    __syncthreads();
+  }
+}
+"""
 
 
 class Gpu:
@@ -24,6 +44,8 @@ class Gpu:
         self.kernels = self.backend.kernels
         self.cupy = importlib.import_module("cupy")
         self.streams: list[Any] = []
+        self.multiprocessors = int(self.cupy.cuda.Device().attributes["MultiProcessorCount"])
+        self.barriers = self.cupy.RawKernel(BARRIERS, "barriers", enable_cooperative_groups=True)
 
     def seconds(self, work: Work) -> float:
         """Seconds between an event before and an event after all that `work` queues."""
@@ -91,6 +113,12 @@ class Gpu:
     def copy(self, source: Any, target: Any) -> None:
         """The driver's own copy, which the memory-bound kernels are compared with."""
         target.data.copy_from_device_async(source.data, source.nbytes, self.cupy.cuda.get_current_stream())
+
+    def meet_at_barriers(self, counter: Any, count: int) -> None:
+        """A block on each multiprocessor waits for all others so many times; each counts up every time."""
+        blocks = self.multiprocessors
+        before = int(self.host(counter)[0])
+        self.barriers((blocks,), (256,), (counter, np.uint64(before), np.int32(count)))
 
     def free_bytes(self, torch: ModuleType | None) -> int:
         """Bytes of memory left, once CuPy and PyTorch have returned what they keep for arrays to come."""

@@ -1,4 +1,4 @@
-"""What other figures are measured by: the copy rate, what a launch and a node of a graph cost."""
+"""What other figures are measured by: the copy rate; what a launch, a node of a graph, a barrier of all blocks cost."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ COPY_RATE = "copy rate"
 COPY_ELEMENTS = 1 << 28
 COMPARED = 4096
 GRAPH_NODES = 200
+BARRIERS = 1000
 
 
 def copy_rate(context: Context, elements: int = COPY_ELEMENTS) -> Figures:
@@ -84,6 +85,18 @@ def graph(context: Context) -> Figures:
     return _counted(gpu, counter, wanted, {name: taken[1:] for name, taken in samples.items()})
 
 
+def barrier(context: Context) -> Figures:
+    """What one block on each multiprocessor takes to wait for all others: what a step in one kernel would pay instead
+    of a node of a graph."""
+    gpu, counter = context.gpu, context.gpu.zeros(1, dtype=minidl.int64)
+    taken = []
+    for _ in range(1 + 5):
+        few, many = (gpu.seconds(partial(gpu.meet_at_barriers, counter, count)) for count in (BARRIERS // 10, BARRIERS))
+        taken.append((many - few) / (BARRIERS - BARRIERS // 10))
+    wanted = 6 * gpu.multiprocessors * (BARRIERS + BARRIERS // 10)
+    return _counted(gpu, counter, wanted, {"minidl": taken[1:]})
+
+
 def _counted(gpu: Gpu, counter: object, wanted: int, samples: dict[str, list[float]]) -> Figures:
     gpu.synchronize()
     counted = int(gpu.host(counter)[0])
@@ -98,6 +111,7 @@ def cases(options: Options) -> list[Case]:
         Case(COPY_RATE, copy_rate),
         Case("kernel call, one after the other", launch),
         Case("graph launch, and a node in a graph", graph),
+        Case("barrier of a block on each multiprocessor", barrier),
     ]
 
 
