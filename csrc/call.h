@@ -31,6 +31,8 @@ struct Call {
 
   virtual ~Call() = default;
   virtual void run(Stream stream) const = 0;
+  // The calls whose work this one does: itself, or those that it was joined from.
+  virtual std::vector<const Call*> parts() const { return {this}; }
 };
 
 using Calls = std::vector<std::unique_ptr<Call>>;

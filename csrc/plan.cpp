@@ -82,6 +82,7 @@ void Plan::end() {
   if (phase_ == Phase::record) {
     end_arena();
     traced_.clear();
+    calls_ = joined(std::move(calls_));
   }
   if (under_way == this) under_way = nullptr;
   phase_ = Phase::idle;
@@ -234,7 +235,8 @@ static py::bytes signature(const py::list& arrays) {
   return py::bytes((const char*)numbers.data(), numbers.size() * sizeof(int64_t));
 }
 
-// [(kernel, ((shape, itemsize) of each array), seconds)]: the mean of some replays, each call timed by itself.
+// [(call, ((kernel, ((shape, itemsize) of each array)) of each kernel whose work it does), seconds)]: the mean of some
+// replays, each call timed by itself.
 py::list Plan::profile(const py::list& inputs, int repeats) {
   Stream stream = current_stream();
   std::vector<uintptr_t> begins;
@@ -252,10 +254,14 @@ py::list Plan::profile(const py::list& inputs, int repeats) {
   });
   py::list rows;
   for (const auto& call : calls_) {
-    py::list operands;
-    for (const auto& operand : call->operands)
-      operands.append(py::make_tuple(py::tuple(py::cast(operand.shape)), operand.itemsize));
-    rows.append(py::make_tuple(call->name, py::tuple(operands), call->seconds));
+    py::list parts;
+    for (const Call* part : call->parts()) {
+      py::list operands;
+      for (const auto& operand : part->operands)
+        operands.append(py::make_tuple(py::tuple(py::cast(operand.shape)), operand.itemsize));
+      parts.append(py::make_tuple(part->name, py::tuple(operands)));
+    }
+    rows.append(py::make_tuple(call->name, py::tuple(parts), call->seconds));
   }
   return rows;
 }
@@ -276,8 +282,8 @@ void bind_plan(py::module_& m) {
            "Runs the recorded calls as many times, each with the next element along the first axis of the inputs.",
            "inputs"_a, "steps"_a)
       .def("profile", &Plan::profile,
-           "Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.", "inputs"_a,
-           "repeats"_a)
+           "Replays and returns (call, ((kernel, ((shape, itemsize) of each array)) of each part), seconds) of all.",
+           "inputs"_a, "repeats"_a)
       .def(
           "require_determined", [](Plan& plan, Array array) { plan.require_determined(array); },
           "Fails unless the recorded calls determine the array's content.", "array"_a)

@@ -151,8 +151,8 @@ def test_matmul_counts_transposed_operands_alike():
 def test_a_profile_names_the_operands_as_a_row_does():
     x, weight, bias = minidl.randn(7, 5), minidl.randn(3, 5), minidl.randn(3)
     step = minidl.capture(lambda x: nn.functional.linear(x, weight, bias))
-    (name, operands, seconds) = step.profile(x, repeats=2)[0]
-    assert name == "linear_forward"
+    (name, ((kernel, operands),), seconds) = step.profile(x, repeats=2)[0]
+    assert name == kernel == "linear_forward"
     wanted = operands_of(bench.ROWS[name].call((7, 5, 3), "float32").arguments)
     assert [tuple(operand) for operand in wanted] == list(operands)
     assert seconds > 0
@@ -551,9 +551,9 @@ def test_a_profile_changes_no_bit_of_model_optimizer_and_random_numbers(steps):
 
 def test_a_profile_adds_the_calls_of_a_kernel_up():
     calls = [
-        ("exp_forward", (Operand((100,), 4), Operand((100,), 4)), 1e-6),
-        ("exp_forward", (Operand((300,), 4), Operand((300,), 4)), 3e-6),
-        ("require_finite", (), 1e-9),
+        ("exp_forward", (("exp_forward", (Operand((100,), 4), Operand((100,), 4))),), 1e-6),
+        ("exp_forward", (("exp_forward", (Operand((300,), 4), Operand((300,), 4))),), 3e-6),
+        ("require_finite", (("require_finite", ()),), 1e-9),
     ]
     first, second = profile.summarize(calls, ROOFS)
     assert (first.kernel, first.calls, first.cost) == ("exp_forward", 2, bench.Cost(400, 3200))

@@ -22,6 +22,7 @@ STEMS = sorted(path.stem for path in (ROOT / "csrc" / "cuda" / "kernels").glob("
 MAX_REGISTERS = 128
 REGISTERS = {
     ("accuracy", "count_correct_kernel"): 176,  # a row of logits in double stays in registers
+    ("classifier", "classifier_kernel"): 200,  # 16 sums in double and what they are made of, four warps a block
     ("loss", "cross_entropy_kernel"): 224,  # likewise
     ("matmul", "multiply_kernel"): 255,  # the large tile of rounded factors: 128 threads with 128 sums each
     ("normalization", "backward_resident_kernel"): 176,  # a thread's part of a channel stays in registers
@@ -44,6 +45,7 @@ WIDE_BOTH = [
     ("activation", "map_kernel"),
     ("activation", "prelu_backward_kernel"),
     ("activation", "broadcast_kernel"),
+    ("classifier", "classifier_kernel"),
     ("dropout", "dropout_kernel"),
     ("elementwise", "map_kernel"),
     ("elementwise", "broadcast_kernel"),
@@ -51,6 +53,7 @@ WIDE_BOTH = [
     ("loss", "map_kernel"),
     ("loss", "cross_entropy_kernel"),
     ("matmul", "multiply_kernel"),
+    ("matmul", "shallow_kernel"),
     ("normalization", "forward_resident_kernel"),
     ("normalization", "forward_stream_kernel"),
     ("normalization", "normalize_kernel"),
@@ -69,6 +72,7 @@ WIDE_LOADS = [
     ("accuracy", "count_correct_kernel"),
     ("loss", "reduced_loss_kernel"),
     ("matmul", "dot_products_kernel"),
+    ("matmul", "narrow_kernel"),
     ("matmul", "weighted_rows_kernel"),
     ("normalization", "parameter_gradient_kernel"),
     ("optimizer", "squared_norm_kernel"),

@@ -21,28 +21,32 @@ struct CrossEntropy : Labels<T> {
   using Labels<T>::is_valid;
   using Labels<T>::weight_of;
 
+  // Of the gradient: 1 / the sum of the rows' weights, or 1; 0 where no row counts.
+  static __device__ T scale_of(double divisor) { return divisor == 0 ? T(0) : (T)(1 / divisor); }
+
   __device__ T weight_at(int64_t column) const { return class_weight ? class_weight[column] : T(1); }
 
-  // The loss of one row; grad_logits = scale * its gradient. weight_sum is over all classes.
+  // The loss of row i of the labels; grad, which lies as the logits do that the row was read from, = scale * its
+  // gradient, or null. weight_sum is over all classes.
   template <typename Shape>
-  __device__ T of_row(const Row<T, Shape>& row, int64_t i, T scale, T weight_sum) const {
+  __device__ T of_row(const Row<T, Shape>& row, int64_t i, T scale, T weight_sum, T* grad) const {
     const int64_t label = labels[i];
     const bool is_smooth = label_smoothing > 0;
     const T own = (T)(1 - label_smoothing) * weight_of(label);
     const T share = label == ignore_index ? T(0) : (T)(label_smoothing / classes);  // of every class
-    const T logit = is_valid(label) ? logits[i * classes + label] : T(0);
+    const T logit = is_valid(label) ? row.x[0][label] : T(0);
     const LogSum<T> of = log_sum(row);
     const T sum = of.sum_of_differences(), log_of_sum = log(sum);
     T result = own * (log_of_sum - (logit - of.max));
     if (is_smooth)
       result += share * row.sum([&](int64_t c, T x) { return (log_of_sum - (x - of.max)) * weight_at(c); });
-    if (grad_logits) {
+    if (grad) {
       const T of_power = (own + share * weight_sum) / sum * scale, of_class = share * scale, of_label = own * scale;
       const int64_t place = is_valid(label) && label != ignore_index ? label : -1;
-      row.write(grad_logits, [&](int64_t c, T x) {
-        T grad = exp(x - of.max) * of_power;
-        if (is_smooth) grad -= of_class * weight_at(c);
-        return c == place ? grad - of_label : grad;
+      row.write(grad, [&](int64_t c, T x) {
+        T slope = exp(x - of.max) * of_power;
+        if (is_smooth) slope -= of_class * weight_at(c);
+        return c == place ? slope - of_label : slope;
       });
     }
     return own == 0 && share == 0 ? T(0) : result;  // 0 * infinity would be nan
@@ -74,7 +78,7 @@ __global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
   double divisor = 1;
   if (of.reduction == Reduction::mean)
     divisor = label_weight ? *label_weight : weight_of_rows<T, threads>(of, threadIdx.x, threads);
-  const T scale = divisor == 0 ? T(0) : (T)(1 / divisor);  // no row counts: no gradient
+  const T scale = of.scale_of(divisor);
   T weight_sum = (T)of.classes;
   if (of.class_weight && of.label_smoothing > 0) {
     const T* const weights[] = {of.class_weight};
@@ -84,7 +88,7 @@ __global__ void __launch_bounds__(cross_entropy_threads<Shape>, 1)
   double total = 0;
   for (int64_t first = blockIdx.x * (int64_t)rows_of_block; first < of.rows; first += step) {
     const bool exists = i < of.rows;
-    const T loss = of.of_row(row, exists ? i : 0, scale, weight_sum);
+    const T loss = of.of_row(row, exists ? i : 0, scale, weight_sum, of.grad_logits);
     if (exists && row.lane == 0) {
       total += loss;
       if (of.reduction == Reduction::none) of.loss[i] = loss;

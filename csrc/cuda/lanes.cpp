@@ -13,13 +13,12 @@ bool overlap(const std::vector<Extent>& some, const std::vector<Extent>& others)
   return false;
 }
 
-// Whether the order of two calls matters.
+}  // namespace
+
 bool must_follow(const Call& later, const Call& earlier) {
   return overlap(later.reads, earlier.writes) || overlap(later.writes, earlier.writes) ||
          overlap(later.writes, earlier.reads);
 }
-
-}  // namespace
 
 std::vector<const Call*> in_order(const Calls& calls, int64_t steps) {
   std::vector<const Call*> order;

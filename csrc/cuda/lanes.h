@@ -17,6 +17,9 @@ struct LanePlace {
   std::vector<size_t> after;  // the earlier calls that it waits for: of each lane the last one that it needs
 };
 
+// Whether the order of two calls matters.
+bool must_follow(const Call& later, const Call& earlier);
+
 // The calls of so many steps, one after the other.
 std::vector<const Call*> in_order(const Calls& calls, int64_t steps);
 

@@ -76,6 +76,24 @@ __device__ T group_reduce(T value, Combine combine) {
   return value;
 }
 
+// What group_reduce<lanes>(value_of(threadIdx.x), combine) is in a block of `lanes` threads, by one of `threads`: each
+// stands for several. The result in all of them.
+template <int lanes, int threads, typename Value, typename Combine>
+__device__ auto group_reduce_by(const Value& value_of, Combine combine) {
+  constexpr int warps = lanes / warp_threads, own_warps = threads / warp_threads;
+  static_assert(lanes > warp_threads && warps % own_warps == 0);
+  using T = decltype(value_of(0));
+  SHARED(T, of_warp, [warps]);
+  __syncthreads();  // an earlier use of of_warp is over
+#pragma unroll
+  for (int i = 0; i < warps / own_warps; ++i) {
+    const T value = group_reduce<warp_threads>(value_of((int)threadIdx.x + i * threads), combine);
+    if (threadIdx.x % warp_threads == 0) of_warp[threadIdx.x / warp_threads + i * own_warps] = value;
+  }
+  __syncthreads();
+  return group_reduce<warps>(of_warp[threadIdx.x % warps], combine);
+}
+
 // True in all threads of the last block to arrive at a counter, which is then zero again. What the other blocks wrote
 // before they arrived can be read from then on; total = blocks that arrive there.
 __device__ inline bool arrives_last(unsigned* counter, unsigned total) {

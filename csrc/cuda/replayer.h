@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "call.h"
+#include "join.h"
 #include "lanes.h"
 #include "scratch.h"
 #include "stream.h"

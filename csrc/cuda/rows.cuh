@@ -155,10 +155,14 @@ struct Row {
 constexpr int64_t max_held_columns = 8192;
 constexpr int streaming_threads = 512;
 
+constexpr int max_short_columns = 16;
+template <int width>
+using ShortRow = RowShape<4, width, 4 / width, true>;
+
 template <typename T, int width, typename Launcher>
 void with_row_shape_of_width(int64_t columns, const Launcher& launcher) {
-  if (columns <= 16)
-    launcher(RowShape<4, width, 4 / width, true>{});
+  if (columns <= max_short_columns)
+    launcher(ShortRow<width>{});
   else if (columns <= 64)
     launcher(RowShape<8, width, 8 / width, true>{});
   else if (columns <= 256)
@@ -170,12 +174,24 @@ void with_row_shape_of_width(int64_t columns, const Launcher& launcher) {
   else
     launcher(StreamedRow<T, streaming_threads, width>{});
 }
+template <typename T>
+bool has_packs(int64_t columns, bool is_aligned) {
+  return is_aligned && columns % pack_width<T> == 0;
+}
 template <typename T, typename Launcher>
 void with_row_shape(int64_t columns, bool is_aligned, const Launcher& launcher) {
-  if (is_aligned && columns % pack_width<T> == 0)
+  if (has_packs<T>(columns, is_aligned))
     with_row_shape_of_width<T, pack_width<T>>(columns, launcher);
   else
     with_row_shape_of_width<T, 1>(columns, launcher);
+}
+// The same of at most max_short_columns.
+template <typename T, typename Launcher>
+void with_short_row_shape(int64_t columns, bool is_aligned, const Launcher& launcher) {
+  if (has_packs<T>(columns, is_aligned))
+    launcher(ShortRow<pack_width<T>>{});
+  else
+    launcher(ShortRow<1>{});
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ class Plan:
         """
     def profile(self, inputs: list, repeats: typing.SupportsInt | typing.SupportsIndex) -> list:
         """
-        Replays and returns (kernel, ((shape, itemsize) of each array), seconds) of every call.
+        Replays and returns (call, ((kernel, ((shape, itemsize) of each array)) of each part), seconds) of all.
         """
     def replay(self, inputs: list) -> None:
         """

@@ -13,8 +13,10 @@ from minidl.tensor import Tensor
 
 # Every signature keeps its memory; a step that is called with ever new numbers would fill the machine.
 MAX_RECORDS = 8
-# A kernel call: its name, shape and bytes an element of each of its arrays, seconds.
-CallProfile = tuple[str, tuple[tuple[tuple[int, ...], int], ...], float]
+# A kernel, and the shape and bytes an element of each of its arrays.
+KernelProfile = tuple[str, tuple[tuple[tuple[int, ...], int], ...]]
+# A call: its name, the kernels whose work it does, seconds.
+CallProfile = tuple[str, tuple[KernelProfile, ...], float]
 
 
 class Record:
@@ -125,7 +127,9 @@ class CapturedStep:
         return next((record.plan.failure for record in self.records.values() if record.plan.failure), "")
 
     def profile(self, *args: Any, repeats: int = 20) -> list[CallProfile]:
-        """What each kernel call of the step takes, the mean of some replays.
+        """What each kernel call of the step takes, the mean of some replays: ``(name, kernels, seconds)``, where
+        ``kernels`` has one ``(kernel, arrays)``, or several where a replay joins them, and ``arrays`` has
+        ``(shape, itemsize)``.
 
         The step really runs - up to twice to be recorded, then ``repeats`` times - and changes what it changes. Raises
         RuntimeError where it cannot be replayed.

@@ -13,9 +13,46 @@ from minidl import _cuda_emulated
 from minidl.selftest import CHECKS, check_kernel
 
 
+def replay_joined_calls(dtype: str) -> str:
+    """Replays the end of a classifier, which becomes one call; what is wrong with that, or nothing."""
+    rows, features, classes = 9, 70, 5
+    random = np.random.default_rng(0)
+    x, weight, bias = (
+        random.standard_normal(n).astype(dtype) for n in ((rows, features), (classes, features), classes)
+    )
+    labels = random.integers(0, classes, rows)
+    outs = logits, loss, grad_logits, grad_x = [
+        np.empty(n, dtype) for n in ((rows, classes), (), (rows, classes), x.shape)
+    ]
+
+    def step() -> list[bytes]:
+        _cuda_emulated.linear_forward(x, weight, bias, logits, 0)
+        _cuda_emulated.cross_entropy_forward(logits, labels, None, loss, grad_logits)
+        _cuda_emulated.linear_backward_input(grad_logits, weight, grad_x, x, 1)
+        return [out.tobytes() for out in outs]
+
+    plan = _cuda_emulated.Plan()
+    plan.begin_trace()
+    wanted = step()
+    plan.end()
+    plan.begin_recording([])
+    step()
+    plan.end()
+    for out in outs:
+        out.fill(np.nan)
+    plan.replay([])
+    if len(plan) != 1:
+        return f"{len(plan)} calls in place of one"
+    return "" if [out.tobytes() for out in outs] == wanted else "other results in a replay"
+
+
 def main(kernels: list[str]) -> None:
     """Checks each kernel in both number types; the exit status is 1 where a result is wrong."""
     wrong, begin = 0, time.perf_counter()
+    for dtype in ("float32", "float64"):
+        if failure := replay_joined_calls(dtype):
+            wrong += 1
+            print(f"joined calls, {dtype}: {failure}", flush=True)
     with np.errstate(all="ignore"):
         for kernel in kernels:
             for dtype in ("float32", "float64"):

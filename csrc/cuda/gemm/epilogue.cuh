@@ -17,6 +17,17 @@ __device__ Vector<T> load_vector(const T* from, int count, bool is_vectorized) {
   return result;
 }
 
+template <typename T>
+__device__ void store_vector(T* to, const Vector<T>& vector, int count, bool is_vectorized) {
+  if (is_vectorized) {
+    store_whole(to, vector);
+  } else {
+#pragma unroll
+    for (int e = 0; e < vector_size<T>; ++e)
+      if (e < count) to[e] = vector.values[e];
+  }
+}
+
 // Writes sums to one matrix of out.
 template <typename T>
 struct Epilogue {
@@ -58,13 +69,7 @@ struct Epilogue {
 #pragma unroll
       for (T& sum : sums.values) sum = activate(p.activation, sum);
     }
-    if (is_vectorized) {
-      store_whole(out + at, sums);
-    } else {
-#pragma unroll
-      for (int e = 0; e < vector_size<T>; ++e)
-        if (e < columns) out[at + e] = sums.values[e];
-    }
+    store_vector(out + at, sums, columns, is_vectorized);
   }
 };
 
