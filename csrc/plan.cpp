@@ -133,7 +133,8 @@ void Plan::note_read(const Array& array) {
     hold(array);
   } else if (!determines(array)) {
     fail(std::string("capture: ") + array.kernel + "() reads " + array.name() + " of shape " + array.shape_text() +
-         ", which was made during the step by something other than a kernel");
+         ", which no kernel of the step wrote and which was not there before: NumPy made it, or it is new in every "
+         "call, like the gradients of a backward() outside of the step; pass it as an argument");
   } else {
     hold(array);
   }

@@ -348,6 +348,21 @@ def test_changes_in_place_are_replayed() -> None:
         assert captured.tolist() == eager.tolist(), name
 
 
+def test_a_step_of_the_optimizer_alone_is_refused_with_a_word_about_its_gradients() -> None:
+    weight = minidl.randn(3, requires_grad=True)
+    optimizer = optim.SGD([weight], lr=0.1)
+    step = minidl.capture(optimizer.step)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        (weight * weight).sum().backward()
+        step()
+
+    train()
+    with pytest.raises(RuntimeError, match=r"was not there before: .* gradients of a backward\(\) outside of the step"):
+        train()
+
+
 def test_a_change_in_place_that_no_kernel_makes_is_refused() -> None:
     counter, mask = minidl.tensor([1, 2]), minidl.zeros(2, 3)
     for change in (lambda: counter.add_(1), lambda: mask.T.fill_(1.0), lambda: mask.__setitem__(0, 1.0)):
