@@ -162,20 +162,23 @@ void nll_forward(Stream stream, const T* log_probs, const int64_t* labels, const
   const Labels<T> of{labels, class_weight, classes, ignore_index};
   double divisor = of.divisor(stream, rows, reduction);
   T scale = divisor == 0 ? 0 : (T)(1 / divisor);
+  // The loss of a row; its gradient is 0 so far.
   auto of_row = [=](int64_t row) -> T {
     const int64_t label = labels[row];
+    if (label == ignore_index) return 0;
     const T weight = of.weight_of(label);
-    const bool counts = label != ignore_index;
-    if (grad_log_probs) {
-      T* grad = grad_log_probs + row * classes;
-      const T elsewhere = counts && !of.is_valid(label) ? weight : T(0);  // nan
-      for (int64_t c = 0; c < classes; ++c) grad[c] = elsewhere;
-      if (counts && of.is_valid(label)) grad[label] = -scale * weight;
+    T* grad = grad_log_probs + row * classes;
+    if (!of.is_valid(label)) {
+      for (int64_t c = 0; grad_log_probs && c < classes; ++c) grad[c] = weight;  // nan
+      return weight;
     }
-    return counts ? -weight * (of.is_valid(label) ? log_probs[row * classes + label] : T(0)) : T(0);
+    if (grad_log_probs) grad[label] = -scale * weight;
+    return -weight * log_probs[row * classes + label];
   };
   double total = sum_chunks(stream, Chunks(rows, classes), [&](int64_t begin, int64_t end) {
     return sum_leaves(begin, end, [&](int64_t first, int64_t last) {
+      if (grad_log_probs)
+        for_vectors<T>(first * classes, last * classes, [=](auto at) { at.store(grad_log_probs, Vec<T>{}); });
       double sum = 0;
       for (int64_t row = first; row < last; ++row) {
         const T own = of_row(row);
