@@ -13,6 +13,10 @@ namespace minidl {
 // another thread uses the pool, runs its parts one after the other.
 void run_parallel(int parts, void (*body)(void* context, int part), void* context);
 
+// Whether it costs little to share work that is not worth waking a thread for: one is awake, or soon will be, because
+// this question comes again and again. For a program that computes only now and then the answer is no.
+bool is_easily_shared();
+
 int thread_count();
 void set_thread_count(int threads);
 
@@ -49,6 +53,13 @@ inline void parallel_for(minidl::Stream stream, int64_t size, int64_t grain, con
     if (end > size) end = size;
     if (begin < end) body(begin, end);
   });
+}
+
+// The grain for work of `size` elements, `grain` of which are worth waking a thread for: half of that are worth sharing
+// with one that is awake.
+inline int64_t grain_at_present(minidl::Stream stream, int64_t size, int64_t grain) {
+  const bool is_too_little_to_wake = size >= grain && size < 2 * grain;
+  return is_too_little_to_wake && stream.threads > 1 && minidl::is_easily_shared() ? grain / 2 : grain;
 }
 
 }  // namespace

@@ -45,6 +45,20 @@ void loop_over_blocks(int64_t size) {
   for (int64_t i = 0; i < size; ++i) require(out[i] == (int)i, "a loop missed an element, or took one twice");
 }
 
+// Asks often enough for a thread to be kept awake.
+void loops_of_little_work() {
+  std::vector<int> out(1000);
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    const minidl::Stream stream{minidl::thread_count()};
+    const int64_t grain = race_check::grain_at_present(stream, 1000, 900);
+    require(grain == 900 || grain == 450, "a grain that is neither whole nor half");
+    parallel_for(stream, 1000, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] += 1;
+    });
+  }
+  for (int count : out) require(count == 50, "a loop of little work missed an element, or took one twice");
+}
+
 void nested_regions(int parts) {
   std::vector<int> counts(parts * parts);
   parallel_parts(parts,
@@ -81,6 +95,7 @@ void everything() {
     nested_regions(parts);
     packed_products(parts);
     loop_over_blocks(1000 * parts + 7);
+    loops_of_little_work();
   }
 }
 

@@ -28,10 +28,12 @@ __attribute__((noinline)) void map_streamed(Stream stream, int64_t size, int64_t
 // depend on where a chunk ends.
 template <typename T, typename F, typename... Inputs>
 SIMD_INLINE void map(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
-  const bool is_in_place = ((inputs == out) || ...);
-  if (size * (int64_t)sizeof(T) >= streamed_bytes && !is_in_place)
+  // In place the line is there; and where nothing else is read, 2 threads write 48 MiB past the caches in 1.85 ms, and
+  // through them in 1.4.
+  const bool is_read_elsewhere = sizeof...(inputs) > 0 && !((inputs == out) || ...);
+  if (size * (int64_t)sizeof(T) >= streamed_bytes && is_read_elsewhere)
     return map_streamed(stream, size, grain, out, f, inputs...);
-  parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
+  parallel_for(stream, size, grain_at_present(stream, size, grain), [=](int64_t begin, int64_t end) {
     constexpr int width = Vec<T>::width;
     // Four loads before their stores: where out begins just behind x modulo 4 KiB, every load would seem to depend on
     // the store before it and wait for it (exp of 32768 floats on Zen 4, one thread: 6.1 us, there 10.4).
