@@ -25,13 +25,6 @@ SHAPES = [
     (1, 300, 1100),  # a line times a matrix, in splits
     (300, 1, 700),
     (1, 9, 20),
-    (7, 16, 64),  # few columns: a warp for each row; or few lines, in tiles
-    (41, 10, 197),
-    (9, 2, 1021),
-    (9, 2, 1030),  # too many steps for that
-    (33, 45, 16),  # few steps: a thread for each vector
-    (130, 7, 10),
-    (2, 3, 1),
 ]
 
 
@@ -107,6 +100,42 @@ def test_a_batch_repeats_the_factor_without_one(dtype: type, backend: Backend) -
             backend.kernels.matmul(left.copy(), right.copy(), out, accumulate=True)
             expected, scale = product(left, right)
             assert_close(out, before + expected, 4 + k**0.5, f"{left.shape} {right.shape}", scale + np.abs(before))
+
+
+@on_cuda
+@each_dtype
+@pytest.mark.parametrize("offsets", [(0, 0), (1, 0), (0, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("rows", "in_features", "out_features"),
+    [
+        (7, 64, 16),  # a warp for each row on the way there, a thread for each vector on the way back
+        (41, 197, 10),
+        (9, 1021, 2),
+        (9, 1030, 3),  # too many inputs for that on the way there
+        (33, 45, 16),  # too few
+        (130, 7, 9),
+        (2, 65, 17),  # too many outputs for either
+        (2, 3, 2),
+    ],
+)
+def test_layers_of_few_outputs(
+    rows: int, in_features: int, out_features: int, offsets: tuple[int, int], dtype: type, backend: Backend
+) -> None:
+    x, weight = make(rows, in_features, dtype=dtype, seed=1), make(out_features, in_features, dtype=dtype, seed=2)
+    bias, grad_out = make(out_features, dtype=dtype, seed=3), make(rows, out_features, dtype=dtype, seed=4)
+    expected, scale = product(x, weight.T)
+    expected_grad, grad_scale = product(grad_out, weight)
+    x, weight = aligned(x, offsets[0]), aligned(weight, offsets[1])
+    out: Array = np.full((rows, out_features), np.nan, dtype)
+    backend.kernels.linear_forward(x, weight, bias, out, 0)
+    assert_close(out, expected + bias, 4 + in_features**0.5, "out", scale + np.abs(bias))
+    backend.kernels.linear_forward(x, weight, None, out, 1)
+    assert_close(out, np.maximum(expected, 0), 4 + in_features**0.5, "relu(out)", scale)
+    grad_x: Array = np.full_like(x, np.nan)
+    backend.kernels.linear_backward_input(grad_out, weight, grad_x)
+    assert_close(grad_x, expected_grad, 4 + out_features**0.5, "grad_x", grad_scale)
+    backend.kernels.linear_backward_input(grad_out, weight, grad_x, x, 1)
+    assert_close(grad_x, np.where(x > 0, expected_grad, 0), 4 + out_features**0.5, "grad_x behind relu", grad_scale)
 
 
 @on_cuda

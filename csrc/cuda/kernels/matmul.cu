@@ -24,9 +24,16 @@ void multiply(Stream stream, const Product<T>& p) {
       transposed.repeats_bias = true;
     }
     multiply_vector(stream, transposed);
-  } else if (!multiply_narrow(stream, p)) {
+  } else {
     multiply_in_tiles(stream, p);
   }
+}
+
+// A layer's product, whose factors lie one way only; matmul(), which takes either in any layout, is to give the same
+// bits for all of them.
+template <typename T>
+void multiply_for_layer(Stream stream, const Product<T>& p) {
+  if (!multiply_narrow(stream, p)) multiply(stream, p);
 }
 
 template <typename T>
@@ -51,17 +58,19 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
 template <typename T>
 void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, int64_t rows,
                     int64_t in_features, int64_t out_features, Activation activation) {
-  multiply(stream, Product<T>{1, rows, out_features, in_features, Factor<T>{x, rows, in_features, true},
-                              Factor<T>{weight, out_features, in_features, true}, out, false, bias, activation});
+  multiply_for_layer(stream,
+                     Product<T>{1, rows, out_features, in_features, Factor<T>{x, rows, in_features, true},
+                                Factor<T>{weight, out_features, in_features, true}, out, false, bias, activation});
 }
 
 template <typename T>
 void linear_backward_input(Stream stream, const T* grad_out, const T* weight, const T* saved, T* grad_x, int64_t rows,
                            int64_t in_features, int64_t out_features, Activation activation) {
   if (activation == Activation::none) saved = nullptr;
-  multiply(stream,
-           Product<T>{1, rows, in_features, out_features, Factor<T>{grad_out, rows, out_features, true},
-                      Factor<T>{weight, in_features, out_features, false}, grad_x, false, nullptr, activation, saved});
+  multiply_for_layer(
+      stream,
+      Product<T>{1, rows, in_features, out_features, Factor<T>{grad_out, rows, out_features, true},
+                 Factor<T>{weight, in_features, out_features, false}, grad_x, false, nullptr, activation, saved});
 }
 
 template <typename T>
