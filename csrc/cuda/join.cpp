@@ -63,10 +63,6 @@ struct ClassifierCall : Call {
   std::vector<const Call*> parts() const override { return {of.output, of.loss, of.input_gradient}; }
 };
 
-bool overlaps_any(const Extent& extent, const std::vector<Extent>& others) {
-  return std::any_of(others.begin(), others.end(), [&](const Extent& other) { return extent.overlaps(other); });
-}
-
 // What the parts write, and what they read but for each other's results. False where the parts at once would overwrite
 // what one of them needs.
 bool note_extents(Call& call) {
@@ -78,12 +74,11 @@ bool note_extents(Call& call) {
       if (!is_internal) call.reads.push_back(read);
     }
     for (const Extent& written : part->writes) {
-      if (overlaps_any(written, call.writes)) return false;
+      if (overlap({written}, call.writes)) return false;
       call.writes.push_back(written);
     }
   }
-  return std::none_of(call.writes.begin(), call.writes.end(),
-                      [&](const Extent& written) { return overlaps_any(written, call.reads); });
+  return !overlap(call.writes, call.reads);
 }
 
 // Puts one call in the place of calls[at], a cross-entropy, and of the two that belong to it, if these may come so much

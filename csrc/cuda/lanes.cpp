@@ -4,7 +4,6 @@
 #include <algorithm>
 
 namespace minidl {
-namespace {
 
 bool overlap(const std::vector<Extent>& some, const std::vector<Extent>& others) {
   for (const Extent& extent : some)
@@ -12,8 +11,6 @@ bool overlap(const std::vector<Extent>& some, const std::vector<Extent>& others)
       if (extent.overlaps(other)) return true;
   return false;
 }
-
-}  // namespace
 
 bool must_follow(const Call& later, const Call& earlier) {
   return overlap(later.reads, earlier.writes) || overlap(later.writes, earlier.writes) ||

@@ -17,6 +17,8 @@ struct LanePlace {
   std::vector<size_t> after;  // the earlier calls that it waits for: of each lane the last one that it needs
 };
 
+bool overlap(const std::vector<Extent>& some, const std::vector<Extent>& others);
+
 // Whether the order of two calls matters.
 bool must_follow(const Call& later, const Call& earlier);
 
