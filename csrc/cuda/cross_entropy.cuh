@@ -21,9 +21,6 @@ struct CrossEntropy : Labels<T> {
   using Labels<T>::is_valid;
   using Labels<T>::weight_of;
 
-  // Of the gradient: 1 / the sum of the rows' weights, or 1; 0 where no row counts.
-  static __device__ T scale_of(double divisor) { return divisor == 0 ? T(0) : (T)(1 / divisor); }
-
   __device__ T weight_at(int64_t column) const { return class_weight ? class_weight[column] : T(1); }
 
   // The loss of row i of the labels; grad, which lies as the logits do that the row was read from, = scale * its

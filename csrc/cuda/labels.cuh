@@ -14,6 +14,8 @@ struct Labels {
   int64_t rows, classes, ignore_index;
 
   __device__ bool is_valid(int64_t label) const { return label >= 0 && label < classes; }
+  // What the gradient of a loss is multiplied by that is divided by divisor: 0 where no row counts.
+  static __device__ T scale_of(double divisor) { return divisor == 0 ? T(0) : (T)(1 / divisor); }
   // How much a row counts: nan for a label that is out of range.
   __device__ T weight_of(int64_t label) const {
     if (label == ignore_index) return 0;

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(nll_threads)
   double divisor = 1;
   if (of.reduction == Reduction::mean)
     divisor = label_weight ? *label_weight : weight_of_rows<T, nll_threads>(of, threadIdx.x, nll_threads);
-  const T scale = divisor == 0 ? T(0) : (T)(1 / divisor);  // no row counts: no gradient
+  const T scale = of.scale_of(divisor);
 
   const int64_t width = of.classes > 0 ? of.classes : 1;  // without classes, the rows still have their losses
   const int64_t step = gridDim.x * (int64_t)nll_threads, start = blockIdx.x * (int64_t)nll_threads + threadIdx.x;

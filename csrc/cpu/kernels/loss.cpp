@@ -49,6 +49,9 @@ struct Labels {
     return class_weight ? class_weight[label] : 1;
   }
 
+  // What the gradient of a loss is multiplied by that is divided by divisor: 0 where no row counts.
+  static T scale_of(double divisor) { return divisor == 0 ? 0 : (T)(1 / divisor); }
+
   // What the sum of the rows' losses is divided by.
   double divisor(Stream stream, int64_t rows, Reduction reduction) const {
     if (reduction != Reduction::mean) return 1;
@@ -146,7 +149,7 @@ void cross_entropy_forward(Stream stream, const T* logits, const int64_t* labels
       {labels, class_weight, classes, ignore_index}, logits, loss, grad_logits, label_smoothing, reduction, 0};
   of.weight_sum = class_weight ? sum_row<T>(0, classes, [=](auto at) { return at(class_weight); }) : (T)classes;
   double divisor = of.divisor(stream, rows, reduction);
-  T scale = divisor == 0 ? 0 : (T)(1 / divisor);  // no row counts: no gradient
+  const T scale = of.scale_of(divisor);
   // The exponentials make a row worth more than its size.
   double total = sum_chunks(stream, Chunks(rows, 4 * classes), [&](int64_t begin, int64_t end) {
     return sum_leaves(begin, end, [&](int64_t first, int64_t last) { return of.of_leaf(first, last, scale); });
@@ -161,7 +164,7 @@ void nll_forward(Stream stream, const T* log_probs, const int64_t* labels, const
                  T* grad_log_probs, int64_t rows, int64_t classes, int64_t ignore_index, Reduction reduction) {
   const Labels<T> of{labels, class_weight, classes, ignore_index};
   double divisor = of.divisor(stream, rows, reduction);
-  T scale = divisor == 0 ? 0 : (T)(1 / divisor);
+  const T scale = of.scale_of(divisor);
   // The loss of a row; its gradient is 0 so far.
   auto of_row = [=](int64_t row) -> T {
     const int64_t label = labels[row];
