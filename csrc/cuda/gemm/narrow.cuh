@@ -117,10 +117,10 @@ __global__ void __launch_bounds__(shallow_threads)
 
 // ---- which kernel
 
-// Whether it was one of these products, which is then queued.
+// Whether it was one of these products, which is then queued. p is the output or the input gradient of a layer: a's
+// lines are contiguous, and the batch is 1.
 template <typename T>
 bool multiply_narrow(Stream stream, const Product<T>& p) {
-  if (p.batch != 1 || p.line_sums || !p.a.has_contiguous_lines) return false;
   if (p.b.has_contiguous_lines && is_narrow(p.m, p.n, p.k)) {
     with_narrow_shape(p.a.is_vectorized() && p.b.is_vectorized(), p.n, [&](auto by_vectors, auto columns) {
       launch(stream, divide_up(p.m, narrow_warps), narrow_warps * warp_threads,
