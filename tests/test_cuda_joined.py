@@ -42,23 +42,29 @@ def make_step(model: nn.Module, loss_of: Loss) -> tuple[optim.Optimizer, Loss]:
     return optimizer, step
 
 
+def train(
+    make_model: Callable[[], nn.Module],
+    batches: list[tuple[Tensor, Tensor]],
+    loss_of: Loss,
+    wrap: Callable[[Loss], Any],
+) -> tuple[list[np.ndarray], Any]:
+    """Every loss and what the parameters are after it, and the wrapped step."""
+    minidl.manual_seed(0)
+    model = make_model()
+    step = wrap(make_step(model, loss_of)[1])
+    seen = []
+    for x, labels in batches:
+        seen.append(step(x, labels).cpu().numpy().copy())
+        seen += [parameter.detach().cpu().numpy().copy() for parameter in model.parameters()]
+    return seen, step
+
+
 def compare(
     make_model: Callable[[], nn.Module], batches: list[tuple[Tensor, Tensor]], loss_of: Loss
 ) -> tuple[set[str], Any]:
     """Trains eagerly and captured, compares every loss and parameter bit by bit; the calls' names and their plan."""
-
-    def run(wrap: Callable[[Loss], Any]) -> tuple[list[np.ndarray], Any]:
-        minidl.manual_seed(0)
-        model = make_model()
-        step = wrap(make_step(model, loss_of)[1])
-        seen = []
-        for x, labels in batches:
-            seen.append(step(x, labels).cpu().numpy().copy())
-            seen += [parameter.detach().cpu().numpy().copy() for parameter in model.parameters()]
-        return seen, step
-
-    eager, _ = run(lambda step: step)
-    replayed, step = run(minidl.capture)
+    eager, _ = train(make_model, batches, loss_of, lambda step: step)
+    replayed, step = train(make_model, batches, loss_of, minidl.capture)
     for i, (actual, expected) in enumerate(zip(replayed, eager, strict=True)):
         assert_bitwise_equal(actual, expected, f"array {i}")
     (record,) = step.records.values()
@@ -127,14 +133,11 @@ def test_what_is_not_finite_spreads_alike(poison: float, cuda: Backend) -> None:
     batches = make_batches(20, 5, 4, minidl.float32)
     batches[3][0][7, 2] = poison
 
-    def run(wrap: Callable[[Loss], Any]) -> list[np.ndarray]:
-        minidl.manual_seed(0)
-        model = classifier(64, 4, minidl.float32)
-        step = wrap(make_step(model, nn.functional.cross_entropy)[1])
-        losses = [step(*batch).cpu().numpy().copy() for batch in batches]
-        return [*losses, *(parameter.detach().cpu().numpy() for parameter in model.parameters())]
-
-    for actual, expected in zip(run(minidl.capture), run(lambda step: step), strict=True):
+    replayed, eager = (
+        train(lambda: classifier(64, 4, minidl.float32), batches, nn.functional.cross_entropy, wrap)[0]
+        for wrap in (minidl.capture, lambda step: step)
+    )
+    for actual, expected in zip(replayed, eager, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 
