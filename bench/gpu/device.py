@@ -16,7 +16,7 @@ from minidl import backends
 Work = Callable[[], object]
 
 # All blocks count up and wait until all have, again and again; they must run at the same time.
-BARRIERS = r"""
+BARRIER_SOURCE = r"""
 extern "C" __global__ void barriers(unsigned long long* arrivals, unsigned long long before, int count) {
   for (int barrier = 1; barrier <= count; ++barrier) {
     __syncthreads();
@@ -45,7 +45,7 @@ class Gpu:
         self.cupy = importlib.import_module("cupy")
         self.streams: list[Any] = []
         self.multiprocessors = int(self.cupy.cuda.Device().attributes["MultiProcessorCount"])
-        self.barriers = self.cupy.RawKernel(BARRIERS, "barriers", enable_cooperative_groups=True)
+        self.barriers = self.cupy.RawKernel(BARRIER_SOURCE, "barriers", enable_cooperative_groups=True)
 
     def seconds(self, work: Work) -> float:
         """Seconds between an event before and an event after all that `work` queues."""
