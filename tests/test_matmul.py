@@ -24,6 +24,9 @@ SHAPES += [(tile, 33, 9) for tile in (5, 6, 7, 13, 14, 15)] + [(11, n, 19) for n
 SHAPES += [(63, 65, 16), (64, 64, 64), (65, 63, 15), (29, 97, 101), (97, 29, 101), (127, 131, 113)]
 SHAPES += [(13, 11, 131), (70, 12, 129), (70, 13, 129), (64, 37, 401), (65, 37, 401), (17, 20, 4103)]
 BLOCKS = [(40, 70, 1025), (70, 40, 4099), (2100, 70, 1030), (70, 4200, 2048)]
+# Steps half and whole pages apart, which are taken 128 at a time; results that are written along their rows, with one
+# block of columns and with several.
+BLOCKS += [(40, 1024, 150), (512, 70, 150), (70, 512, 300), (1030, 530, 33), (530, 1300, 100)]
 
 
 def surrounded_by_nan(array: Array, dtype: type) -> Array:
@@ -98,7 +101,7 @@ def test_product_does_not_depend_on_where_a_matrix_begins(backend: Backend, dtyp
 def test_product_does_not_depend_on_the_threads(backend: Backend, dtype: type, transpose: tuple[bool, bool]) -> None:
     shapes = [(1, 1031, 517), (1031, 1, 517), (5, 700, 300), (64, 96, 257), (131, 113, 127), (40, 70, 2100)]
     # Fewer rows than threads, and fewer than twice a tile's.
-    shapes += [(2, 1100, 501), (15, 300, 257), (27, 33, 1301)]
+    shapes += [(2, 1100, 501), (15, 300, 257), (27, 33, 1301), (70, 512, 300), (130, 512, 300), (700, 760, 20)]
     for m, n, k in shapes:
         a, b = make_factors(m, n, k, transpose, dtype)
         alone = None

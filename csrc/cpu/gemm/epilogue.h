@@ -23,6 +23,8 @@ struct TileOutput {
 
   // Nothing but earlier sums, a bias and a lower bound, or relu's gradient: what the tile kernel does in registers.
   bool is_short() const { return activation <= Activation::relu; }
+  // Not even these but for earlier sums.
+  bool is_plain() const { return activation == Activation::none && !bias && !saved; }
   T lower_bound() const { return activation == Activation::relu && !saved ? T(0) : -T(INFINITY); }
 };
 

@@ -10,10 +10,14 @@
 namespace MINIDL_TARGET {
 namespace {
 
-// Tuned on a Zen 4 core (32 KiB L1, 1 MiB L2, 32 MiB L3), 64^3 to 2048^3 and the layers of MLPs.
+// Tuned on a Zen 4 core (32 KiB L1, 1 MiB L2, 32 MiB L3), 64^3 to 2048^3 and the layers of MLPs, and for these on a
+// Xeon of the Emerald Rapids generation (48 KiB, 2 MiB, 300 MiB).
 constexpr int64_t block_depth_bytes = repeats_a ? 2048 : 4096;  // of each line: a panel of b takes 128 KiB at most
+constexpr int64_t colliding_depth = 128;                        // steps at a time where they collide
 constexpr int64_t block_panels_bytes = 8 << 20;                 // of packed b: it stays in L3
-constexpr int64_t chunk_bytes = 640 << 10;  // of a's panels that meet each panel of b in turn: they stay in L2
+constexpr int64_t chunk_bytes = 640 << 10;  // of the panels that meet each panel of the other factor: they stay in L2
+// Products of so few steps write out along its rows if it is larger than an L2, of very few steps in any case.
+constexpr int64_t max_depth_along_rows = 128, very_few_steps = 32, min_bytes_along_rows = 2 << 20;
 // A factor that meets no more lines of the other than this is read where it lies: packing would not pay.
 constexpr int64_t max_direct_lines = 64, max_direct_columns = repeats_a ? 32 : 64;
 // Steps that are worth fetching ahead: a short panel is in the cache by itself.
@@ -41,14 +45,21 @@ inline Range share(Range range, int64_t part, int64_t parts) {
   return {range.begin + inner.begin, range.begin + inner.end};
 }
 
+// Steps a half or whole page apart lie in so few sets of a cache that they drive each other out, even from the L2, and
+// each needs another entry of the TLB.
+template <typename T>
+bool collides(const Factor<T>& factor) {
+  return factor.stride * sizeof(T) % 2048 == 0;
+}
+
 // The tile kernel reads a where it lies with little loss if the rows of a step lie side by side and fill most of a
-// cache line. Rows apart from each other or few in a line, steps whole pages apart (one set of the L1 cache) and many
-// uses speak against it; any two of them are worth the packing.
+// cache line. Rows apart from each other or few in a line, steps that collide and many uses speak against it; any two
+// of them are worth the packing.
 template <typename T>
 bool is_packing_worth(const Factor<T>& a, int64_t columns) {
-  bool is_used_often = columns > max_direct_columns, collides = a.stride * sizeof(T) % 4096 == 0;
-  bool is_scattered = a.has_contiguous_lines || tile_rows * sizeof(T) < 32;
-  return is_used_often + collides + is_scattered >= 2;
+  bool is_used_often = columns > max_direct_columns,
+       is_scattered = a.has_contiguous_lines || tile_rows * sizeof(T) < 32;
+  return is_used_often + collides(a) + is_scattered >= 2;
 }
 
 // How much narrower the first panel of columns is than the others, so that these begin at cache lines where b is read
@@ -74,32 +85,37 @@ struct PackedProduct {
   int64_t missing = missing_columns(product);
   int64_t depth_blocks, column_blocks, row_chunks;
   int64_t a_panel_size, b_panel_size;
-  bool packs_a, packs_b;
+  bool packs_a, packs_b, copies_b, goes_along_rows;
   T *packed_a, *packed_b;
 
   PackedProduct(const Product<T>& p, int64_t all_row_panels, Range row_panels, Range column_panels)
-      : product(p),
-        row_panels(row_panels),
-        column_panels(column_panels),
-        all_row_panels(all_row_panels),
-        depth_blocks(larger(1, ceil_divide(p.k, block_depth_bytes / sizeof(T)))) {
+      : product(p), row_panels(row_panels), column_panels(column_panels), all_row_panels(all_row_panels) {
+    bool is_strided = !p.b.has_contiguous_lines, b_collides = is_strided && collides(p.b);
+    depth_blocks = larger(1, ceil_divide(p.k, b_collides ? colliding_depth : block_depth_bytes / (int64_t)sizeof(T)));
     int64_t rows = rows_of(row_panels.end - 1).end - rows_of(row_panels.begin).begin;
     int64_t columns = columns_of(column_panels.end - 1).end - columns_of(column_panels.begin).begin;
     packs_a = is_packing_worth(p.a, columns);
-    packs_b = rows > max_direct_lines || p.b.has_contiguous_lines || (repeats_a && packs_a);
     int64_t depth = ceil_divide(p.k, depth_blocks);
+    bool is_read_again = rows > max_direct_lines || (b_collides && depth > very_few_steps && row_panels.size() > 1);
+    packs_b = is_read_again || !is_strided || (repeats_a && packs_a);
+    copies_b = packs_b && is_strided && can_copy_b;
+    int64_t out_bytes = p.m * p.n * sizeof(T);
+    goes_along_rows = depth <= (out_bytes < min_bytes_along_rows ? very_few_steps : max_depth_along_rows);
     a_panel_size = depth * packed_step<T>;
     b_panel_size = depth * columns_per_panel;
-    row_chunks = larger(1, ceil_divide(row_panels.size() * a_panel_size * sizeof(T), chunk_bytes));
-    column_blocks = larger(1, ceil_divide(column_panels.size() * b_panel_size * sizeof(T), block_panels_bytes));
-    int64_t size_a = packs_a ? ceil_divide(row_panels.size(), row_chunks) * a_panel_size : 0;
+    int64_t bytes_a = row_panels.size() * a_panel_size * sizeof(T),
+            bytes_b = column_panels.size() * b_panel_size * sizeof(T);
+    row_chunks = goes_along_rows ? 1 : larger(1, ceil_divide(bytes_a, chunk_bytes));
+    column_blocks = larger(1, ceil_divide(bytes_b, goes_along_rows ? chunk_bytes : block_panels_bytes));
+    int64_t size_a = packs_a ? (goes_along_rows ? 1 : ceil_divide(row_panels.size(), row_chunks)) * a_panel_size : 0;
     int64_t size_b = keeps_b() ? ceil_divide(column_panels.size(), column_blocks) * b_panel_size : b_panel_size;
     packed_a = (T*)minidl::scratch_memory((size_a + size_b) * sizeof(T));
     packed_b = packed_a + size_a;
   }
 
-  // With a single chunk of rows, each panel of b is used up before the next one takes its place.
-  bool keeps_b() const { return packs_b && row_chunks > 1; }
+  // Along the columns of out and with a single chunk of rows, each panel of b is used up before the next one takes its
+  // place. Along the rows, that holds for the panels of a.
+  bool keeps_b() const { return goes_along_rows || (packs_b && row_chunks > 1); }
 
   void run() const {
     for (int64_t column_block = 0; column_block < column_blocks; ++column_block)
@@ -115,13 +131,13 @@ struct PackedProduct {
   };
 
   void multiply(const Block& block) const {
-    for (int64_t column = block.columns.begin; column < block.columns.end; ++column) {
-      if (is_packed_b(column) && (!keeps_b() || block.rows.begin == row_panels.begin)) pack_b(block, column);
-      for (int64_t row = block.rows.begin; row < block.rows.end; ++row) {
-        if (packs_a && column == block.columns.begin) pack_a(block, row);
-        multiply_panels(block, row, column);
-      }
-    }
+    if (goes_along_rows)
+      for (int64_t row = block.rows.begin; row < block.rows.end; ++row)
+        for (int64_t column = block.columns.begin; column < block.columns.end; ++column)
+          multiply_panels(block, row, column);
+    else
+      for (int64_t column = block.columns.begin; column < block.columns.end; ++column)
+        for (int64_t row = block.rows.begin; row < block.rows.end; ++row) multiply_panels(block, row, column);
   }
 
   // Rows are shared out evenly: 32 make 11 + 11 + 10, not 14 + 14 + 4.
@@ -133,7 +149,7 @@ struct PackedProduct {
   // A panel of less than full vectors is packed in any case: the tile kernel reads whole vectors of b.
   bool is_packed_b(int64_t panel) const { return packs_b || columns_of(panel).size() < columns_per_panel; }
   T* panel_of_a(const Block& block, int64_t panel) const {
-    return packed_a + (panel - block.rows.begin) * a_panel_size;
+    return packed_a + (goes_along_rows ? 0 : panel - block.rows.begin) * a_panel_size;
   }
   T* panel_of_b(const Block& block, int64_t panel) const {
     return packed_b + (keeps_b() ? panel - block.columns.begin : 0) * b_panel_size;
@@ -182,19 +198,35 @@ struct PackedProduct {
     TileInput<T> in;
     in.depth = block.steps.size();
     Rows layout = product.a.has_contiguous_lines ? Rows::apart : Rows::adjacent;
-    if (packs_a) layout = repeats_a ? Rows::repeated : Rows::adjacent;
-    in.a = packs_a ? panel_of_a(block, row_panel) : product.a.at(rows.begin, block.steps.begin);
-    in.a_stride = packs_a ? packed_step<T> : product.a.stride;
-    bool is_packed = is_packed_b(column_panel);
-    in.b = is_packed ? panel_of_b(block, column_panel) : product.b.at(columns.begin, block.steps.begin);
-    in.b_step = is_packed ? columns_per_panel : product.b.stride;
+    in.a = product.a.at(rows.begin, block.steps.begin);
+    in.a_stride = product.a.stride;
+    if (packs_a) {
+      if (column_panel == block.columns.begin) pack_a(block, row_panel);
+      layout = repeats_a ? Rows::repeated : Rows::adjacent;
+      in.a = panel_of_a(block, row_panel);
+      in.a_stride = packed_step<T>;
+    }
+    in.b = product.b.at(columns.begin, block.steps.begin);
+    in.b_step = product.b.stride;
+    in.b_copy = nullptr;
+    if (is_packed_b(column_panel)) {
+      bool is_first_use = row_panel == (keeps_b() ? row_panels : block.rows).begin;
+      bool is_copied = copies_b && columns.size() == columns_per_panel;
+      if (is_first_use && !is_copied) pack_b(block, column_panel);
+      if (is_first_use && is_copied) {
+        in.b_copy = panel_of_b(block, column_panel);
+      } else {
+        in.b = panel_of_b(block, column_panel);
+        in.b_step = columns_per_panel;
+      }
+    }
 
     fetch_ahead(block, row_panel, column_panel, in);
     TileOutput<T> to = product.output_at(rows.begin, columns.begin, columns.size());
     if (block.steps.begin > 0) to.adds_to_out = true;
     if (block.steps.end < product.k) to.bias = to.saved = nullptr, to.activation = Activation::none;
     int vectors = (int)ceil_divide(columns.size(), Vec<T>::width);
-    tile_kernel<T>((int)rows.size(), vectors, layout)(in, to);
+    tile_kernel<T>((int)rows.size(), vectors, layout, in.b_copy)(in, to);
   }
 };
 

@@ -31,13 +31,15 @@ void pack_contiguous_lines(const T* from, int64_t stride, int lines, int64_t dep
     for (int64_t step = 0; step < depth; step += width, source += width) {
       int columns = depth - step < width ? (int)(depth - step) : width;
       Vec<T> square[width];
-      if (rows == width && columns == width) {
+      // Unrolled, so that the square is in registers.
+      if (columns == width) {
 #pragma GCC unroll 16
         for (int row = 0; row < width; ++row) {
-          __builtin_prefetch(source + row * stride + 64 / sizeof(T));
-          square[row] = load(source + row * stride);
+          __builtin_prefetch(source + (row < rows ? row * stride : 0) + 64 / sizeof(T));
+          square[row] = row < rows ? load(source + row * stride) : Vec<T>{};
         }
       } else {
+#pragma GCC unroll 16
         for (int row = 0; row < width; ++row)
           square[row] = row < rows ? load_partial(source + row * stride, columns) : Vec<T>{};
       }

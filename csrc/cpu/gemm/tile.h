@@ -16,6 +16,8 @@ constexpr int tile_columns = tile_vectors * Vec<T>::width;
 // A load and a shuffle for every number of a are too many instructions beside the sums: a packed panel holds each
 // number in every lane of a vector then.
 constexpr bool repeats_a = !has_broadcast_load;
+// Whether a tile can store the steps of b that it reads as a packed panel, which costs it next to nothing.
+constexpr bool can_copy_b = !repeats_a;
 // Lines of a packed panel of a: whole vectors, or one vector each.
 template <typename T>
 constexpr int packed_rows = repeats_a ? tile_rows : (tile_rows + Vec<T>::width - 1) / Vec<T>::width * Vec<T>::width;
@@ -32,6 +34,7 @@ struct TileInput {
   int64_t a_stride;  // from row to row if the rows are apart, else from step to step
   int64_t b_step;
   int64_t depth;
+  T* b_copy;      // a panel that the tile packs b into as it reads it, or null
   const T* soon;  // what will be packed or read next: one cache line a step is fetched into the L2 meanwhile
   int64_t soon_step;
 };
@@ -46,7 +49,12 @@ SIMD_INLINE void finish_sums_of_tile(Vec<T> (&sum)[height][vectors], const TileO
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v) sum[row][v] = load(to.out + row * to.stride + v * width) + sum[row][v];
   }
-  if (to.columns == columns && to.is_short() && to.saved) {
+  if (to.columns == columns && to.is_plain()) {
+#pragma GCC unroll 16
+    for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) store(to.out + row * to.stride + v * width, sum[row][v]);
+  } else if (to.columns == columns && to.is_short() && to.saved) {
 #pragma GCC unroll 16
     for (int row = 0; row < height; ++row)
 #pragma GCC unroll 2
@@ -74,7 +82,7 @@ SIMD_INLINE void finish_sums_of_tile(Vec<T> (&sum)[height][vectors], const TileO
 }
 
 // to.out[:height, :columns] = a b, finished as `to` says.
-template <typename T, int height, int vectors, Rows rows>
+template <typename T, int height, int vectors, Rows rows, bool copies_b>
 void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
   constexpr int width = Vec<T>::width, columns = vectors * width;
   Vec<T> sum[height][vectors];
@@ -83,17 +91,17 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) sum[row][v] = Vec<T>{};
 
-  // out is written once, at the end: by then its lines have arrived, unless the end is near.
-  if (in.depth >= 32)
-    for (int row = 0; row < height; ++row)
-      for (int column = 0; column < columns; column += 64 / sizeof(T))
-        __builtin_prefetch(to.out + row * to.stride + column, 1);
-
   const T *a = in.a, *b = in.b, *soon = in.soon;
+  T* b_copy = in.b_copy;
   auto add_step = [&](auto number_at) __attribute__((always_inline)) {
     Vec<T> b_vector[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) b_vector[v] = load(b + v * width);
+    if constexpr (copies_b) {
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) store(b_copy + v * width, b_vector[v]);
+      b_copy += columns;
+    }
 #pragma GCC unroll 16
     for (int row = 0; row < height; ++row) {
       Vec<T> a_number = number_at(row);
@@ -109,6 +117,7 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
       add_step([&](int row) __attribute__((always_inline)) { return load(a + row * width); });
   } else {
     const int64_t a_row = rows == Rows::apart ? in.a_stride : 1, a_step = rows == Rows::apart ? 1 : in.a_stride;
+#pragma GCC unroll 2
     for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step, soon += in.soon_step) {
       __builtin_prefetch(soon, 0, 2);
       add_step([&](int row) __attribute__((always_inline)) { return Vec<T>(a[row * a_row]); });
@@ -121,25 +130,27 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
 template <typename T>
 using TileKernel = void(const TileInput<T>&, const TileOutput<T>&);
 
-template <typename T, int vectors, Rows rows, int... row>
+template <typename T, int vectors, Rows rows, bool copies_b, int... row>
 inline TileKernel<T>* kernel_of_height(int height, IndexList<row...>) {
-  static constexpr TileKernel<T>* kernels[] = {multiply_tile<T, row + 1, vectors, rows>...};
+  static constexpr TileKernel<T>* kernels[] = {multiply_tile<T, row + 1, vectors, rows, copies_b>...};
   return kernels[height - 1];
 }
 
-template <typename T, int vectors>
+template <typename T, int vectors, bool copies_b>
 TileKernel<T>* kernel_of_width(int height, Rows rows) {
   typename CountTo<tile_rows>::List heights;
   if constexpr (repeats_a)
-    if (rows == Rows::repeated) return kernel_of_height<T, vectors, Rows::repeated>(height, heights);
-  return rows == Rows::adjacent ? kernel_of_height<T, vectors, Rows::adjacent>(height, heights)
-                                : kernel_of_height<T, vectors, Rows::apart>(height, heights);
+    if (rows == Rows::repeated) return kernel_of_height<T, vectors, Rows::repeated, false>(height, heights);
+  return rows == Rows::adjacent ? kernel_of_height<T, vectors, Rows::adjacent, copies_b>(height, heights)
+                                : kernel_of_height<T, vectors, Rows::apart, copies_b>(height, heights);
 }
 
-// The instance for 1 <= height <= tile_rows and 1 or 2 vectors.
+// The instance for 1 <= height <= tile_rows and 1 or 2 vectors; a tile that packs b has the full width.
 template <typename T>
-TileKernel<T>* tile_kernel(int height, int vectors, Rows rows) {
-  return vectors == 1 ? kernel_of_width<T, 1>(height, rows) : kernel_of_width<T, 2>(height, rows);
+TileKernel<T>* tile_kernel(int height, int vectors, Rows rows, bool copies_b) {
+  if constexpr (can_copy_b)
+    if (copies_b) return kernel_of_width<T, tile_vectors, true>(height, rows);
+  return vectors == 1 ? kernel_of_width<T, 1, false>(height, rows) : kernel_of_width<T, 2, false>(height, rows);
 }
 
 }  // namespace
