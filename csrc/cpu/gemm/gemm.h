@@ -52,13 +52,13 @@ bool collides(const Factor<T>& factor) {
   return factor.stride * sizeof(T) % 2048 == 0;
 }
 
-// The tile kernel reads a where it lies with little loss if the rows of a step lie side by side and fill most of a
-// cache line. Rows apart from each other or few in a line, steps that collide and many uses speak against it; any two
-// of them are worth the packing.
+// The tile kernel reads a where it lies with little loss: if its rows lie side by side and fill most of a cache line,
+// or if each is one piece of memory and longer than it takes to work out where they all begin. Other rows, steps (or
+// rows) that collide and many uses speak against it; any two of them are worth the packing.
 template <typename T>
 bool is_packing_worth(const Factor<T>& a, int64_t columns) {
-  bool is_used_often = columns > max_direct_columns,
-       is_scattered = a.has_contiguous_lines || tile_rows * sizeof(T) < 32;
+  bool is_used_often = columns > max_direct_columns;
+  bool is_scattered = a.has_contiguous_lines ? a.stride <= very_few_steps : tile_rows * sizeof(T) < 32;
   return is_used_often + collides(a) + is_scattered >= 2;
 }
 

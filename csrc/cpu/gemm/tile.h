@@ -117,7 +117,9 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
       add_step([&](int row) __attribute__((always_inline)) { return load(a + row * width); });
   } else {
     const int64_t a_row = rows == Rows::apart ? in.a_stride : 1, a_step = rows == Rows::apart ? 1 : in.a_stride;
-#pragma GCC unroll 2
+    // Measured: 2 % less time with 32 registers, 4 % more with 16.
+    constexpr int steps_a_round = vector_registers > 16 ? 2 : 1;
+#pragma GCC unroll steps_a_round
     for (int64_t step = 0; step < in.depth; ++step, a += a_step, b += in.b_step, soon += in.soon_step) {
       __builtin_prefetch(soon, 0, 2);
       add_step([&](int row) __attribute__((always_inline)) { return Vec<T>(a[row * a_row]); });
