@@ -62,18 +62,13 @@ struct ExpArgument {
   Vec<T> n, remainder;
 };
 
-// Takes hi + lo apart; nearby, which is close to it, chooses n.
+// Takes x apart; nearby, which is close to it, chooses n.
 template <typename T>
-SIMD_INLINE ExpArgument<T> reduce_exp_argument(Vec<T> nearby, Vec<T> hi, Vec<T> lo) {
+SIMD_INLINE ExpArgument<T> reduce_exp_argument(Vec<T> nearby, Vec<T> x) {
   using C = MathConstants<T>;
   Vec<T> shifted = fma(nearby, Vec<T>(T(1.44269504088896340736)), Vec<T>(C::round_magic));
   Vec<T> n = shifted - Vec<T>(C::round_magic);
-  return {shifted, n, fma(n, Vec<T>(-C::ln2_lo), fma(n, Vec<T>(-C::ln2_hi), hi)) + lo};
-}
-
-template <typename T>
-SIMD_INLINE ExpArgument<T> reduce_exp_argument(Vec<T> x) {
-  return reduce_exp_argument(x, x, Vec<T>{});
+  return {shifted, n, fma(n, Vec<T>(-C::ln2_lo), fma(n, Vec<T>(-C::ln2_hi), x))};
 }
 
 // e^r - 1 for |r| <= ln(2) / 2.
@@ -97,7 +92,8 @@ SIMD_INLINE Vec<T> scale(Vec<T> x, const ExpArgument<T>& argument) {
 template <typename T>
 SIMD_INLINE Vec<T> exp(Vec<T> x) {
   using C = MathConstants<T>;
-  auto argument = reduce_exp_argument(min(Vec<T>(C::exp_max), max(Vec<T>(C::exp_min), x)));
+  Vec<T> bounded = min(Vec<T>(C::exp_max), max(Vec<T>(C::exp_min), x));
+  auto argument = reduce_exp_argument(bounded, bounded);
   return scale(Vec<T>(T(1)) + expm1_of_remainder(argument.remainder), argument);
 }
 
@@ -106,7 +102,8 @@ template <typename T>
 SIMD_INLINE Vec<T> expm1(Vec<T> x) {
   using C = MathConstants<T>;
   using U = UnsignedLike<T>;
-  auto argument = reduce_exp_argument(min(Vec<T>(C::exp_max), max(Vec<T>(C::expm1_min), x)));
+  Vec<T> bounded = min(Vec<T>(C::exp_max), max(Vec<T>(C::expm1_min), x));
+  auto argument = reduce_exp_argument(bounded, bounded);
   // 2 (2^(n-1) (e^r - 1) + 2^(n-1) - 1/2): 2^n alone may overflow. Where n is 0, halving would round denormals.
   Vec<T> of_remainder = expm1_of_remainder(argument.remainder);
   Vec<T> half_scale = power_of_two<T>(bitcast<U>(argument.shifted) - Vec<U>(1));
@@ -219,8 +216,8 @@ SIMD_INLINE NormalTail<T> normal_tail(Vec<T> x) {
   x = min(Vec<T>(C::normal_tail_max), x);
   // x^2 in two parts: e^(-x^2/2) magnifies the rounding error of x^2.
   Vec<T> head = bitcast<T>(bitcast<U>(x) & Vec<U>(C::half_mantissa_mask));
-  auto argument =
-      reduce_exp_argument(minus_half * x * x, minus_half * head * head, minus_half * (x - head) * (x + head));
+  auto argument = reduce_exp_argument(minus_half * x * x, minus_half * head * head);
+  argument.remainder += minus_half * (x - head) * (x + head);
   Vec<T> bell = scale(one + expm1_of_remainder(argument.remainder), argument);
   Vec<T> reciprocal = divide_by_normal(one, x + Vec<T>(C::normal_center));
   Vec<T> t = fma(Vec<T>(-2 * C::normal_center), reciprocal, one);
