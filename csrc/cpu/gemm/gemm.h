@@ -62,6 +62,21 @@ bool is_packing_worth(const Factor<T>& a, int64_t columns) {
   return is_used_often + collides(a) + is_scattered >= 2;
 }
 
+// Into how many blocks the steps are divided. It depends on the product alone, as the order of the sums does.
+template <typename T>
+int64_t count_depth_blocks(const Product<T>& p) {
+  bool b_collides = !p.b.has_contiguous_lines && collides(p.b);
+  int64_t depth = b_collides ? colliding_depth : block_depth_bytes / (int64_t)sizeof(T);
+  return larger(1, ceil_divide(p.k, depth));
+}
+
+// Whether out is written along its rows, not panel of columns by panel of columns.
+template <typename T>
+bool goes_along_rows(const Product<T>& p) {
+  bool is_large = p.m * p.n * (int64_t)sizeof(T) >= min_bytes_along_rows;
+  return ceil_divide(p.k, count_depth_blocks(p)) <= (is_large ? max_depth_along_rows : very_few_steps);
+}
+
 // How much narrower the first panel of columns is than the others, so that these begin at cache lines where b is read
 // as it lies: vectors that cross lines cost most where steps are pages apart and share few sets of the caches. 32 rows
 // times 4096 x 4096, b 16 bytes off: 2.6 times as fast on a Zen 4 core.
@@ -85,29 +100,31 @@ struct PackedProduct {
   int64_t missing = missing_columns(product);
   int64_t depth_blocks, column_blocks, row_chunks;
   int64_t a_panel_size, b_panel_size;
-  bool packs_a, packs_b, copies_b, goes_along_rows;
+  bool along_rows, packs_a, packs_b, copies_b;
   T *packed_a, *packed_b;
 
   PackedProduct(const Product<T>& p, int64_t all_row_panels, Range row_panels, Range column_panels)
-      : product(p), row_panels(row_panels), column_panels(column_panels), all_row_panels(all_row_panels) {
-    bool is_strided = !p.b.has_contiguous_lines, b_collides = is_strided && collides(p.b);
-    depth_blocks = larger(1, ceil_divide(p.k, b_collides ? colliding_depth : block_depth_bytes / (int64_t)sizeof(T)));
+      : product(p),
+        row_panels(row_panels),
+        column_panels(column_panels),
+        all_row_panels(all_row_panels),
+        depth_blocks(count_depth_blocks(p)),
+        along_rows(goes_along_rows(p)) {
     int64_t rows = rows_of(row_panels.end - 1).end - rows_of(row_panels.begin).begin;
     int64_t columns = columns_of(column_panels.end - 1).end - columns_of(column_panels.begin).begin;
-    packs_a = is_packing_worth(p.a, columns);
     int64_t depth = ceil_divide(p.k, depth_blocks);
-    bool is_read_again = rows > max_direct_lines || (b_collides && depth > very_few_steps && row_panels.size() > 1);
-    packs_b = is_read_again || !is_strided || (repeats_a && packs_a);
+    packs_a = is_packing_worth(p.a, columns);
+    bool is_strided = !p.b.has_contiguous_lines;
+    bool returns_to_collisions = collides(p.b) && depth > very_few_steps && row_panels.size() > 1;
+    packs_b = rows > max_direct_lines || returns_to_collisions || !is_strided || (repeats_a && packs_a);
     copies_b = packs_b && is_strided && can_copy_b;
-    int64_t out_bytes = p.m * p.n * sizeof(T);
-    goes_along_rows = depth <= (out_bytes < min_bytes_along_rows ? very_few_steps : max_depth_along_rows);
     a_panel_size = depth * packed_step<T>;
     b_panel_size = depth * columns_per_panel;
     int64_t bytes_a = row_panels.size() * a_panel_size * sizeof(T),
             bytes_b = column_panels.size() * b_panel_size * sizeof(T);
-    row_chunks = goes_along_rows ? 1 : larger(1, ceil_divide(bytes_a, chunk_bytes));
-    column_blocks = larger(1, ceil_divide(bytes_b, goes_along_rows ? chunk_bytes : block_panels_bytes));
-    int64_t size_a = packs_a ? (goes_along_rows ? 1 : ceil_divide(row_panels.size(), row_chunks)) * a_panel_size : 0;
+    row_chunks = along_rows ? 1 : larger(1, ceil_divide(bytes_a, chunk_bytes));
+    column_blocks = larger(1, ceil_divide(bytes_b, along_rows ? chunk_bytes : block_panels_bytes));
+    int64_t size_a = packs_a ? (along_rows ? 1 : ceil_divide(row_panels.size(), row_chunks)) * a_panel_size : 0;
     int64_t size_b = keeps_b() ? ceil_divide(column_panels.size(), column_blocks) * b_panel_size : b_panel_size;
     packed_a = (T*)minidl::scratch_memory((size_a + size_b) * sizeof(T));
     packed_b = packed_a + size_a;
@@ -115,7 +132,7 @@ struct PackedProduct {
 
   // Along the columns of out and with a single chunk of rows, each panel of b is used up before the next one takes its
   // place. Along the rows, that holds for the panels of a.
-  bool keeps_b() const { return goes_along_rows || (packs_b && row_chunks > 1); }
+  bool keeps_b() const { return along_rows || (packs_b && row_chunks > 1); }
 
   void run() const {
     for (int64_t column_block = 0; column_block < column_blocks; ++column_block)
@@ -131,7 +148,7 @@ struct PackedProduct {
   };
 
   void multiply(const Block& block) const {
-    if (goes_along_rows)
+    if (along_rows)
       for (int64_t row = block.rows.begin; row < block.rows.end; ++row)
         for (int64_t column = block.columns.begin; column < block.columns.end; ++column)
           multiply_panels(block, row, column);
@@ -149,7 +166,7 @@ struct PackedProduct {
   // A panel of less than full vectors is packed in any case: the tile kernel reads whole vectors of b.
   bool is_packed_b(int64_t panel) const { return packs_b || columns_of(panel).size() < columns_per_panel; }
   T* panel_of_a(const Block& block, int64_t panel) const {
-    return packed_a + (goes_along_rows ? 0 : panel - block.rows.begin) * a_panel_size;
+    return packed_a + (along_rows ? 0 : panel - block.rows.begin) * a_panel_size;
   }
   T* panel_of_b(const Block& block, int64_t panel) const {
     return packed_b + (keeps_b() ? panel - block.columns.begin : 0) * b_panel_size;
@@ -231,16 +248,22 @@ struct PackedProduct {
 };
 
 // How many threads share the rows and how many the panels of columns: the grid whose busiest thread is done first.
+// Where out is written along its rows, writing it takes the time, and each thread gets whole rows: on two threads 512 x
+// 1024 x 10 takes 60 us so, not 90.
 struct Grid {
   int64_t rows = 1, columns = 1;
 };
 template <typename T>
-Grid best_grid(int64_t threads, int64_t rows, int64_t column_panels) {
+Grid best_grid(int64_t threads, const Product<T>& p, int64_t column_panels) {
+  if (goes_along_rows(p)) {
+    int64_t bands = smaller(threads, larger(1, p.m / (2 * tile_rows)));
+    return {bands, threads / bands};
+  }
   Grid best;
   int64_t least = INT64_MAX;
-  for (int64_t bands = 1; bands <= smaller(threads, rows); ++bands) {
+  for (int64_t bands = 1; bands <= smaller(threads, p.m); ++bands) {
     int64_t columns = threads / bands;
-    int64_t height = ceil_divide(rows, bands);
+    int64_t height = ceil_divide(p.m, bands);
     int64_t width = ceil_divide(column_panels, columns) * tile_columns<T>;
     int64_t cost = height * width + packing_cost * (height + width);
     if (cost < least) best = {bands, columns}, least = cost;
@@ -252,7 +275,7 @@ Grid best_grid(int64_t threads, int64_t rows, int64_t column_panels) {
 template <typename T, typename Body>
 void multiply_rectangles(Stream stream, const Product<T>& product, int64_t column_panels, const Body& body) {
   int64_t worth = product.m * product.n * larger(1, product.k) / gemm_grain;
-  Grid grid = best_grid<T>(larger(1, smaller(stream.threads, worth)), product.m, column_panels);
+  Grid grid = best_grid(larger(1, smaller(stream.threads, worth)), product, column_panels);
   // As many panels, and so rows, for each thread: 512 rows for two threads are 19 + 19 panels, not 19 + 18.
   int64_t row_panels = ceil_divide(ceil_divide(product.m, tile_rows), grid.rows) * grid.rows;
   parallel_parts((int)(grid.rows * grid.columns), [&](int part) {
