@@ -24,6 +24,8 @@ constexpr int64_t max_direct_lines = 64, max_direct_columns = repeats_a ? 32 : 6
 constexpr int64_t min_fetched_depth = 64;
 // Multiply-adds that are worth another thread.
 constexpr int64_t gemm_grain = 65536;
+// Rows of out that are worth a thread of their own where they are written one after the other.
+constexpr int64_t min_whole_rows = 128;
 // Multiply-adds in the time that packing takes for one element.
 constexpr int64_t packing_cost = 16;
 
@@ -248,15 +250,15 @@ struct PackedProduct {
 };
 
 // How many threads share the rows and how many the panels of columns: the grid whose busiest thread is done first.
-// Where out is written along its rows, writing it takes the time, and each thread gets whole rows: on two threads 512 x
-// 1024 x 10 takes 60 us so, not 90.
+// Where out is written along its rows, writing it takes the time, and each thread gets whole rows, unless they are few:
+// on two threads 512 x 1024 x 10 takes 60 us so, not 90.
 struct Grid {
   int64_t rows = 1, columns = 1;
 };
 template <typename T>
 Grid best_grid(int64_t threads, const Product<T>& p, int64_t column_panels) {
   if (goes_along_rows(p)) {
-    int64_t bands = smaller(threads, larger(1, p.m / (2 * tile_rows)));
+    int64_t bands = smaller(threads, larger(1, p.m / min_whole_rows));
     return {bands, threads / bands};
   }
   Grid best;
