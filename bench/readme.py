@@ -1,4 +1,5 @@
-"""Writes the speed tables of README.md from the newest records in bench/results/, or checks that they agree.
+"""Writes the speed tables of README.md from the newest records in bench/results/, those of every processor, or checks
+that they agree.
 
 python bench/readme.py [--check]
 """
@@ -15,11 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {"torch": "PyTorch", "jax": "JAX jit", "sklearn": "scikit-learn"}
 
 
-def newest(kind: str, folder: Path) -> dict[str, Any] | None:
-    """Of the records of one kind the one with the latest date inside, or None."""
+def newest_of_each_processor(kind: str, folder: Path) -> list[dict[str, Any]]:
+    """Of the records of one kind those with the latest date inside, one for each processor, by its name."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    own = [record for record in records if record.get("kind") == kind]
-    return max(own, key=lambda record: record["machine"]["date"], default=None)
+    newest: dict[str, dict[str, Any]] = {}
+    for record in sorted(records, key=lambda record: record["machine"]["date"]):
+        if record.get("kind") == kind:
+            newest[record["machine"]["cpu"]] = record
+    return [newest[cpu] for cpu in sorted(newest)]
 
 
 def describe(record: dict[str, Any]) -> str:
@@ -131,9 +135,10 @@ def verified(rows: list[dict[str, Any]]) -> list[str]:
 
 def gpu_section(folder: Path) -> str:
     """What the newest record of a GPU says of correctness, and of the targets."""
-    record = newest("gpu", folder)
-    if record is None:
+    records = newest_of_each_processor("gpu", folder)
+    if not records:
         return "No kernel has run on a GPU yet."
+    record = max(records, key=lambda record: record["machine"]["date"])
     machine = record["machine"]
     lines = [
         f"{machine['gpu']}, driver {machine['driver_version']}, CUDA {machine['toolkit']}, {machine['date']}, commit "
@@ -154,12 +159,10 @@ def gpu_section(folder: Path) -> str:
 
 
 def speed_section(folder: Path) -> str:
-    """What stands between the markers: a table for every kind of record that there is."""
-    parts = []
-    for kind, table in TABLES.items():
-        record = newest(kind, folder)
-        if record is not None:
-            parts.append("\n".join(table(record)))
+    """What stands between the markers: a table for every kind of record and every processor that there is."""
+    parts = [
+        "\n".join(table(record)) for kind, table in TABLES.items() for record in newest_of_each_processor(kind, folder)
+    ]
     return "\n\n".join(parts) or "No figures are recorded yet."
 
 

@@ -639,8 +639,10 @@ def test_readme_is_written_from_the_newest_record(tmp_path):
     on_gpu = {"kind": "gpu", "machine": {**machine, **gpu}, "rows": checks, "targets": targets}
     (tmp_path / "gpu.json").write_text(json.dumps(on_gpu))
     (tmp_path / "new.json").write_text(json.dumps(record))
-    old = {**record, "machine": {**machine, "date": "2025-01-01 00:00 UTC", "cpu": "Fingers"}}
+    old = {**record, "rounds": 99, "machine": {**machine, "date": "2025-01-01 00:00 UTC"}}
     (tmp_path / "old.json").write_text(json.dumps(old))
+    other = {**record, "rounds": 5, "machine": {**machine, "date": "2025-01-01 00:00 UTC", "cpu": "Fingers"}}
+    (tmp_path / "other.json").write_text(json.dumps(other))
     readme = tmp_path / "README.md"
     markers = [f"<!-- {name}: begin -->\nstale\n<!-- {name}: end -->" for name in script["SECTIONS"]]
     readme.write_text("\n".join(["before", *markers, "after\n"]))
@@ -649,9 +651,10 @@ def test_readme_is_written_from_the_newest_record(tmp_path):
     assert run_readme(*arguments).returncode == 0
     text = readme.read_text()
     assert "| 784-10; batch 1 | 1000 us | 2000 us | 4000 us | 4.00 (3.00 - 5.00; 3.00) | 50% |" in text
-    assert "Abacus" in text
+    assert text.index("Abacus") < text.index("medians over 3 processes") < text.index("Fingers")
+    assert "medians over 5 processes" in text
     assert "PyTorch 9.8" in text
-    assert "Fingers" not in text
+    assert "99" not in text
     assert "Quipu" in text
     assert "3 checks of kernels against NumPy in float64; tests: 7 passed; races FAILED." in text
     assert "| a step | <= 30 us | 20 us | met |" in text
