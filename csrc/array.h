@@ -35,6 +35,16 @@ struct NotFiniteError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// As Python writes it: (), (3,), (3, 4).
+inline std::string shape_as_text(const int64_t* shape, int dims) {
+  std::string text = "(";
+  for (int i = 0; i < dims; ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(shape[i]);
+  }
+  return text + (dims == 1 ? ",)" : ")");
+}
+
 struct Array {
   void* data = nullptr;  // null: None was passed
   const int64_t* shape = nullptr;
@@ -65,11 +75,7 @@ struct Array {
     for (int i = 0; i <= position; ++i) std::getline(names >> std::ws, name, ',');
     return name;
   }
-  std::string shape_text() const {
-    std::string text = "(";
-    for (int i = 0; i < dims; ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-    return text + (dims == 1 ? ",)" : ")");
-  }
+  std::string shape_text() const { return shape_as_text(shape, dims); }
   [[noreturn]] void fail(const std::string& wanted) const {
     throw std::invalid_argument(std::string(kernel) + "(): " + name() + " must " + wanted + ", got shape " +
                                 shape_text());
@@ -124,9 +130,7 @@ inline void require_shape(const Array& a, std::initializer_list<int64_t> shape) 
   int axis = 0;
   for (int64_t extent : shape) same = same && a.shape[axis++] == extent;
   if (same) return;
-  std::string text = "(";
-  for (int64_t extent : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
-  a.fail("have shape " + text + (shape.size() == 1 ? ",)" : ")"));
+  a.fail("have shape " + shape_as_text(shape.begin(), (int)shape.size()));
 }
 
 inline void require_same_shape(const Array& like, const Array& a) {

@@ -11,7 +11,7 @@ import pytest
 
 import minidl
 from comparison import assert_bitwise_equal, assert_close
-from minidl import Tensor, _cpu, optim
+from minidl import Tensor, _cpu, backends, optim
 from minidl.backends import Backend
 
 Array = np.ndarray
@@ -177,6 +177,39 @@ def test_trajectory_follows_the_published_rule(
         # Each step rounds the parameter and a step of its size or less; RMSprop's centered variance cancels.
         tolerance = 200 if options.get("centered") else 2 * STEPS
         assert_close(params[i].array, expected, tolerance, f"parameter {i}", largest + used["lr"])
+
+
+@pytest.mark.parametrize("isa", _cpu.available_isas())
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.RMSprop, optim.Adamax, optim.NAdam, optim.RAdam])
+def test_averages_of_gradients_that_have_ended_become_zero(
+    kind: type[optim.Optimizer], dtype: type, threads: int, isa: str
+) -> None:
+    """Denormal numbers would stay for ever, and many processors take some 100 cycles for each of them."""
+    _cpu.set_isa(isa)
+    _cpu.set_thread_count(threads)
+    tiny = np.full(40001, np.finfo(dtype).tiny, dtype)
+    param = Tensor(np.ones_like(tiny), requires_grad=True)
+    options = {"lr": 0.1, "momentum": 0.9} if kind in (optim.SGD, optim.RMSprop) else {"lr": 0.1}
+    optimizer = kind([param], **options)
+    param.grad = Tensor(np.zeros_like(tiny))
+    optimizer.step()
+    averages = [tensor for tensor in optimizer.state[param].values() if tensor.shape == param.shape]
+    for average in averages:
+        average.array[...] = tiny
+    optimizer.step()
+    for average in averages:
+        # Adamax adds eps, which is no denormal number
+        assert not ((average.array != 0) & (np.abs(average.array) < tiny)).any()
+    assert (averages[0].array == 0).all()
+    assert (param.array == 1).all()
+
+    # The program around it has its arithmetic back, on every thread of the kernels, too.
+    assert dtype(tiny[0]) / dtype(2) != 0
+    half = np.empty_like(tiny)
+    backends.load("cpu").kernels.multiply_forward(tiny, np.full_like(tiny, 0.5), half)
+    assert_bitwise_equal(half, tiny * dtype(0.5), "half of the smallest normal number")
 
 
 def test_results_do_not_depend_on_the_threads(backend: Backend) -> None:

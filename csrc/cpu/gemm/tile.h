@@ -84,7 +84,7 @@ SIMD_INLINE void finish_sums_of_tile(Vec<T> (&sum)[height][vectors], const TileO
 // to.out[:height, :columns] = a b, finished as `to` says.
 template <typename T, int height, int vectors, Rows rows, bool copies_b>
 void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
-  constexpr int width = Vec<T>::width, columns = vectors * width;
+  constexpr int width = Vec<T>::width;
   Vec<T> sum[height][vectors];
 #pragma GCC unroll 16
   for (int row = 0; row < height; ++row)
@@ -100,7 +100,7 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
     if constexpr (copies_b) {
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; ++v) store(b_copy + v * width, b_vector[v]);
-      b_copy += columns;
+      b_copy += tile_columns<T>;
     }
 #pragma GCC unroll 16
     for (int row = 0; row < height; ++row) {

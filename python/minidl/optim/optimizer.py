@@ -39,6 +39,10 @@ class Optimizer:
       comes on top, about 2^-53 times the square root of the row's length. With ``l1_decay`` before it, this is the
       proximal step of both together (Yu 2013).
 
+    On the CPU a step takes denormal numbers (below 1.18e-38 in float32, 2.23e-308 in float64) for 0: averages of
+    gradients that have become 0 end there, instead of shrinking to numbers with which many processors compute very
+    slowly.
+
     PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and change nothing, because every step is fused and
     can be captured; ``differentiable=True`` is not supported.
 
