@@ -16,13 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {"torch": "PyTorch", "jax": "JAX jit", "sklearn": "scikit-learn"}
 
 
-def newest_of_each_processor(kind: str, folder: Path) -> list[dict[str, Any]]:
-    """Of the records of one kind those with the latest date inside, one for each processor, by its name."""
+def records_of(kind: str, folder: Path) -> list[dict[str, Any]]:
+    """The records of one kind, by the date inside, oldest first."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    newest: dict[str, dict[str, Any]] = {}
-    for record in sorted(records, key=lambda record: record["machine"]["date"]):
-        if record.get("kind") == kind:
-            newest[record["machine"]["cpu"]] = record
+    own = [record for record in records if record.get("kind") == kind]
+    return sorted(own, key=lambda record: record["machine"]["date"])
+
+
+def newest_of_each_processor(kind: str, folder: Path) -> list[dict[str, Any]]:
+    """The newest record of one kind for each processor, by the processors' names."""
+    newest = {record["machine"]["cpu"]: record for record in records_of(kind, folder)}
     return [newest[cpu] for cpu in sorted(newest)]
 
 
@@ -135,10 +138,10 @@ def verified(rows: list[dict[str, Any]]) -> list[str]:
 
 def gpu_section(folder: Path) -> str:
     """What the newest record of a GPU says of correctness, and of the targets."""
-    records = newest_of_each_processor("gpu", folder)
+    records = records_of("gpu", folder)
     if not records:
         return "No kernel has run on a GPU yet."
-    record = max(records, key=lambda record: record["machine"]["date"])
+    record = records[-1]
     machine = record["machine"]
     lines = [
         f"{machine['gpu']}, driver {machine['driver_version']}, CUDA {machine['toolkit']}, {machine['date']}, commit "
