@@ -13,7 +13,8 @@ namespace {
 // Tuned on a Zen 4 core (32 KiB L1, 1 MiB L2, 32 MiB L3), 64^3 to 2048^3 and the layers of MLPs, and for these on a
 // Xeon of the Emerald Rapids generation (48 KiB, 2 MiB, 300 MiB).
 constexpr int64_t block_depth_bytes = repeats_a ? 2048 : 4096;  // of each line: a panel of b takes 128 KiB at most
-constexpr int64_t colliding_depth = 128;                        // steps at a time where they collide
+constexpr int64_t page_bytes = 4096, colliding_depth = 128;     // steps at a time that are whole pages apart
+constexpr int64_t max_steps_half_pages_apart = 256;             // of a, if it is not packed
 constexpr int64_t block_panels_bytes = 8 << 20;                 // of packed b: it stays in L3
 constexpr int64_t chunk_bytes = 640 << 10;  // of the panels that meet each panel of the other factor: they stay in L2
 // Products of so few steps write out along its rows if it is larger than an L2, of very few steps in any case.
@@ -47,21 +48,24 @@ inline Range share(Range range, int64_t part, int64_t parts) {
   return {range.begin + inner.begin, range.begin + inner.end};
 }
 
-// Steps a half or whole page apart lie in so few sets of a cache that they drive each other out, even from the L2, and
-// each needs another entry of the TLB.
+// Whole pages apart, steps and lines lie in so few sets of a cache that they drive each other out, even from the L2,
+// and each needs another entry of the TLB.
 template <typename T>
 bool collides(const Factor<T>& factor) {
-  return factor.stride * sizeof(T) % 2048 == 0;
+  return factor.stride * sizeof(T) % page_bytes == 0;
 }
 
 // The tile kernel reads a where it lies with little loss: if its rows lie side by side and fill most of a cache line,
 // or if each is one piece of memory and longer than it takes to work out where they all begin. Other rows, steps (or
-// rows) that collide and many uses speak against it; any two of them are worth the packing.
+// rows) that collide and many uses speak against it; any two of them are worth the packing. Many steps that are half
+// pages apart collide as well.
 template <typename T>
-bool is_packing_worth(const Factor<T>& a, int64_t columns) {
+bool is_packing_worth(const Factor<T>& a, int64_t columns, int64_t depth) {
   bool is_used_often = columns > max_direct_columns;
   bool is_scattered = a.has_contiguous_lines ? a.stride <= very_few_steps : tile_rows * sizeof(T) < 32;
-  return is_used_often + collides(a) + is_scattered >= 2;
+  bool are_half_pages_apart = a.stride * sizeof(T) % (page_bytes / 2) == 0;
+  bool are_many_steps = !a.has_contiguous_lines && depth > max_steps_half_pages_apart;
+  return is_used_often + (collides(a) || (are_half_pages_apart && are_many_steps)) + is_scattered >= 2;
 }
 
 // Into how many blocks the steps are divided. It depends on the product alone, as the order of the sums does.
@@ -115,7 +119,7 @@ struct PackedProduct {
     int64_t rows = rows_of(row_panels.end - 1).end - rows_of(row_panels.begin).begin;
     int64_t columns = columns_of(column_panels.end - 1).end - columns_of(column_panels.begin).begin;
     int64_t depth = ceil_divide(p.k, depth_blocks);
-    packs_a = is_packing_worth(p.a, columns);
+    packs_a = is_packing_worth(p.a, columns, depth);
     bool is_strided = !p.b.has_contiguous_lines;
     bool returns_to_collisions = collides(p.b) && depth > very_few_steps && row_panels.size() > 1;
     packs_b = rows > max_direct_lines || returns_to_collisions || !is_strided || (repeats_a && packs_a);
@@ -208,7 +212,11 @@ struct PackedProduct {
     if (packs_a && column_panel == block.columns.begin) {
       if (row_panel + 1 < block.rows.end) fetch(product.a, rows_of(row_panel + 1).begin, 0);
     } else if (column_panel + 1 < block.columns.end && part * line < columns_per_panel) {
-      fetch(product.b, columns_of(column_panel + 1).begin, part);
+      bool is_in_panels = packs_b && block.rows.begin > row_panels.begin;  // packed for an earlier chunk of rows
+      if (is_in_panels)
+        in.soon = panel_of_b(block, column_panel + 1) + part * in.depth * line, in.soon_step = line;
+      else
+        fetch(product.b, columns_of(column_panel + 1).begin, part);
     }
   }
 
@@ -228,13 +236,16 @@ struct PackedProduct {
     in.b = product.b.at(columns.begin, block.steps.begin);
     in.b_step = product.b.stride;
     in.b_copy = nullptr;
+    Columns use_of_b = in.depth < min_fetched_depth ? Columns::read : Columns::fetched;
     if (is_packed_b(column_panel)) {
       bool is_first_use = row_panel == (keeps_b() ? row_panels : block.rows).begin;
       bool is_copied = copies_b && columns.size() == columns_per_panel;
       if (is_first_use && !is_copied) pack_b(block, column_panel);
       if (is_first_use && is_copied) {
+        use_of_b = Columns::copied;
         in.b_copy = panel_of_b(block, column_panel);
       } else {
+        use_of_b = Columns::read;
         in.b = panel_of_b(block, column_panel);
         in.b_step = columns_per_panel;
       }
@@ -245,7 +256,7 @@ struct PackedProduct {
     if (block.steps.begin > 0) to.adds_to_out = true;
     if (block.steps.end < product.k) to.bias = to.saved = nullptr, to.activation = Activation::none;
     int vectors = (int)ceil_divide(columns.size(), Vec<T>::width);
-    tile_kernel<T>((int)rows.size(), vectors, layout, in.b_copy)(in, to);
+    tile_kernel<T>((int)rows.size(), vectors, layout, use_of_b)(in, to);
   }
 };
 
