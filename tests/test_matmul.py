@@ -24,9 +24,9 @@ SHAPES += [(tile, 33, 9) for tile in (5, 6, 7, 13, 14, 15)] + [(11, n, 19) for n
 SHAPES += [(63, 65, 16), (64, 64, 64), (65, 63, 15), (29, 97, 101), (97, 29, 101), (127, 131, 113)]
 SHAPES += [(13, 11, 131), (70, 12, 129), (70, 13, 129), (64, 37, 401), (65, 37, 401), (17, 20, 4103)]
 BLOCKS = [(40, 70, 1025), (70, 40, 4099), (2100, 70, 1030), (70, 4200, 2048)]
-# Steps half and whole pages apart, which are taken 128 at a time; results that are written along their rows, with one
-# block of columns and with several.
-BLOCKS += [(40, 1024, 150), (512, 70, 150), (70, 512, 300), (1030, 530, 33), (530, 1300, 100)]
+# Steps whole pages apart, which are taken 128 at a time, and half pages apart; results that are written along their
+# rows, with one block of columns and with several.
+BLOCKS += [(40, 1024, 150), (512, 70, 150), (70, 512, 300), (512, 70, 300), (1030, 530, 33), (530, 1300, 100)]
 
 
 def surrounded_by_nan(array: Array, dtype: type) -> Array:
@@ -113,6 +113,38 @@ def test_product_does_not_depend_on_the_threads(backend: Backend, dtype: type, t
             backend.kernels.matmul(a, b, out, *transpose)
             alone = out if alone is None else alone
             assert_bitwise_equal(out, alone, f"{m} x {n} x {k} on {threads} threads")
+
+
+@each_dtype
+@each_transpose
+@pytest.mark.parametrize("isa", _cpu.available_isas())
+def test_denormal_numbers_count_as_zero_on_the_cpu(dtype: type, transpose: tuple[bool, bool], isa: str) -> None:
+    """In factors, terms and sums; many processors take some 100 cycles for each of them."""
+    _cpu.set_isa(isa)
+    kernels = backends.load("cpu").kernels
+    tiny = np.finfo(dtype).tiny
+    # One of every path: dot products, one row, one column, one step, tiles.
+    for m, n, k in [(3, 40, 300), (1, 1031, 517), (1031, 1, 517), (300, 400, 1), (70, 80, 90)]:
+        a, b = make_factors(m, n, k, transpose, dtype)
+        random = np.random.default_rng(0)
+        zeros = [random.uniform(size=factor.shape) < 0.3 for factor in (a, b)]
+        cleared = [np.where(zero, dtype(0), factor) for zero, factor in zip(zeros, (a, b), strict=True)]
+        denormal = [np.where(zero, tiny / 2, factor) for zero, factor in zip(zeros, (a, b), strict=True)]
+        for threads in (1, 2):
+            _cpu.set_thread_count(threads)
+            what = f"{m} x {n} x {k} on {threads} threads"
+            out, expected = np.empty((2, m, n), dtype)
+            kernels.matmul(*denormal, out, *transpose)
+            kernels.matmul(*cleared, expected, *transpose)
+            assert_bitwise_equal(out, expected, what)
+            kernels.matmul(np.full_like(a, tiny), np.full_like(b, 0.5 / k), out, *transpose)
+            assert_bitwise_equal(out, np.zeros((m, n), dtype), f"{what}: denormal terms")
+    # The program around it has its arithmetic back, on every thread of the kernels, too.
+    assert dtype(tiny) / dtype(2) != 0
+    numbers = np.full(100_000, tiny, dtype)
+    half = np.empty_like(numbers)
+    kernels.multiply_forward(numbers, np.full_like(numbers, 0.5), half)
+    assert_bitwise_equal(half, numbers * dtype(0.5), "half of the smallest normal number")
 
 
 @each_transpose

@@ -12,6 +12,8 @@
 #include <thread>
 #include <type_traits>
 
+#include "float_mode.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -79,6 +81,7 @@ struct Pool {
   int parts = 0;
   void (*body)(void*, int) = nullptr;
   void* context = nullptr;
+  uint64_t caller_float_mode = 0;
   Worker workers[max_threads];
   int started = 0, startable = max_threads;
 
@@ -89,6 +92,7 @@ struct Pool {
     while (left > 0) {
       if (!untaken.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed))
         continue;
+      set_float_mode(caller_float_mode);
       body(context, parts - left);
       unfinished.fetch_sub(1, std::memory_order_release);
       left = untaken.load(std::memory_order_relaxed);
@@ -123,6 +127,7 @@ struct Pool {
     parts = new_parts;
     body = new_body;
     context = new_context;
+    caller_float_mode = float_mode();
     unfinished.store(parts, std::memory_order_relaxed);
     untaken.store(parts, std::memory_order_release);
     for (int helper = 0; helper < helpers; ++helper) workers[helper].call();

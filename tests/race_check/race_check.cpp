@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "float_mode.h"
 #include "parallel.h"
 #include "scratch.h"
 
@@ -84,6 +85,27 @@ void packed_products(int parts) {
     for (int i = 0; i <= part; ++i) sums[part] = own[i];
   });
   for (int part = 0; part < parts; ++part) require(sums[part] == part, "two threads shared scratch memory");
+}
+
+// Parts run in the mode of their region's caller, on whichever thread that is; it is not kept for the next region.
+void parts_in_the_callers_mode() {
+  const uint64_t usual = minidl::float_mode() & minidl::denormals_are_zero;
+  uint64_t modes[8];
+  auto read_modes = [&] {
+    parallel_parts(8, [&](int part) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so that no thread takes all the parts
+      modes[part] = minidl::float_mode() & minidl::denormals_are_zero;
+    });
+  };
+  for (int trial = 0; trial < 3; ++trial) {
+    {
+      const minidl::FlushDenormals while_it_lives;
+      read_modes();
+    }
+    for (uint64_t mode : modes) require(mode == minidl::denormals_are_zero, "a part did not flush denormal numbers");
+    read_modes();
+    for (uint64_t mode : modes) require(mode == usual, "a part kept the mode of an earlier region");
+  }
 }
 
 // Long enough for every worker to fall asleep: the next region wakes them.
@@ -179,6 +201,7 @@ void regions() {
   everything();
   many_parts();
   sleep_and_wake();
+  parts_in_the_callers_mode();
   several_callers();
   thread_count_changes_meanwhile();
 }

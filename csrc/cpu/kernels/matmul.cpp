@@ -1,4 +1,5 @@
 // Matrix products: plain, batched, and the three of a linear layer.
+#include "float_mode.h"
 #include "gemm/bfloat16.h"
 #include "gemm/column_sums.h"
 #include "gemm/gemm.h"
@@ -23,6 +24,7 @@ bool prefers_dots(const Product<T>& p) {
 
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
+  const minidl::FlushDenormals while_it_lives;
   if (p.m == 0 || p.n == 0 || multiply_in_bfloat16(stream, p)) return;
   bool is_plain = p.bias == nullptr && (p.activation == Activation::none || p.saved);
   if (prefers_dots(p))

@@ -1,7 +1,7 @@
 // Optimizer steps over all parameters of a group in one pass, and the clipping of their gradients.
 #include <math.h>
 
-#include "flush_denormals.h"
+#include "float_mode.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "segments.h"
@@ -38,8 +38,8 @@ template <int states, typename T, typename MakeUpdate>
 SIMD_INLINE void step_segments(Stream stream, const Segment<T>* segments, int64_t count, MakeUpdate make_update) {
   for (int64_t s = 0; s < count; ++s)
     if (segments[s].counters[0]) *segments[s].counters[0] += 1;
+  const minidl::FlushDenormals while_it_lives;
   parallel_for(stream, total_size(segments, count), 8192, [=](int64_t begin, int64_t end) {
-    const FlushDenormals while_it_lives;
     for_each_part(segments, count, begin, end, [&](const Segment<T>& segment, int64_t from, int64_t to) {
       constexpr int width = Vec<T>::width;
       const Segment<T> pointers = segment;

@@ -126,6 +126,10 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     A vector counts as a row on the left and as a column on the right; that dimension is then missing from the result.
     Transposed views (``x.T``) are read as they lie. Integers are multiplied by the array library, without gradient.
 
+    On the CPU, denormal numbers (below 1.18e-38 in float32, 2.23e-308 in float64) count as 0 in the factors, the terms
+    and the sums of a product, ``linear``'s and the gradients' included: gradients that vanish end there, instead of
+    becoming numbers with which many processors compute 50 times as slowly.
+
     Raises ValueError for shapes that do not fit and TypeError for two dtypes or devices.
 
     >>> import minidl
