@@ -3,6 +3,7 @@
 #pragma once
 #include "gemm/pack.h"
 #include "gemm/product.h"
+#include "gemm/range.h"
 #include "gemm/tile.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -29,24 +30,6 @@ constexpr int64_t gemm_grain = 65536;
 constexpr int64_t min_whole_rows = 128;
 // Multiply-adds in the time that packing takes for one element.
 constexpr int64_t packing_cost = 16;
-
-inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-
-// One of `parts` shares of [0, count); they differ by one at most.
-inline Range share(int64_t count, int64_t part, int64_t parts) {
-  return {count * part / parts, count * (part + 1) / parts};
-}
-inline Range share(Range range, int64_t part, int64_t parts) {
-  Range inner = share(range.size(), part, parts);
-  return {range.begin + inner.begin, range.begin + inner.end};
-}
 
 // Whole pages apart, steps and lines lie in so few sets of a cache that they drive each other out, even from the L2,
 // and each needs another entry of the TLB.

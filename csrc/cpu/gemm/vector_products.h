@@ -3,6 +3,7 @@
 #include "gemm/epilogue.h"
 #include "gemm/index_list.h"
 #include "gemm/product.h"
+#include "gemm/range.h"
 #include "gemm/register_transpose.h"
 #include "parallel.h"
 #include "simd.h"
@@ -24,8 +25,9 @@ constexpr int sums_stride = dot_columns + 16;  // room for a vector that begins 
 constexpr int64_t max_dot_lines = 64, max_dot_bytes = 256 << 10;
 // What the registers hold beside a vector of each row and one of b, 8 at most: 4 x 6 of 32 registers, 3 x 4 of 16.
 // Many sums side by side hide the latency of the additions.
-template <int rows>
-constexpr int max_dots = (vector_registers - 1 - rows) / rows < 8 ? (vector_registers - 1 - rows) / rows : 8;
+constexpr int max_dots(int rows) {
+  return (vector_registers - 1 - rows) / rows < 8 ? (vector_registers - 1 - rows) / rows : 8;
+}
 
 // sums[j] = the sum over the lanes of v[j]; what follows up to a whole vector is overwritten.
 template <int first = 0, typename T, int count>
@@ -63,50 +65,62 @@ void dot_products(const Product<T>& p, int64_t row, int64_t column, T* sums) {
   for (int i = 0; i < rows; ++i) store_lane_sums(sum[i], sums + i * sums_stride);
 }
 
-// sums[:rows, :columns] of columns first_column .., in groups of even size: 10 columns make 5 + 5.
-template <typename T, int rows, int... column>
-void dot_products_of_rows(const Product<T>& p, int64_t row, int64_t first_column, int columns, T* sums,
-                          IndexList<column...>) {
-  using Kernel = void(const Product<T>&, int64_t, int64_t, T*);
-  static constexpr Kernel* kernels[] = {dot_products<T, rows, column + 1>...};
-  int groups = (columns + max_dots<rows> - 1) / max_dots<rows>;
-  for (int group = 0; group < groups; ++group) {
-    int begin = columns * group / groups, end = columns * (group + 1) / groups;
-    kernels[end - begin - 1](p, row, first_column + begin, sums + begin);
-  }
-}
+// The instances: of[rows - 1][columns - 1].
+template <typename T>
+struct DotKernels {
+  void (*of[max_dot_rows][max_dots(1)])(const Product<T>&, int64_t row, int64_t column, T* sums) = {};
 
-template <typename T, int... row>
-void multiply_by_dots(const Product<T>& p, int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end,
-                      IndexList<row...>) {
-  using Kernel = void(const Product<T>&, int64_t, int64_t, int, T*);
-  static constexpr Kernel* kernels[] = {[](const Product<T>& p, int64_t i, int64_t j, int columns, T* sums) {
-    dot_products_of_rows<T, row + 1>(p, i, j, columns, sums, typename CountTo<max_dots<row + 1>>::List{});
-  }...};
-  alignas(64) T sums[max_dot_rows * sums_stride];
-  for (int64_t j = column_begin; j < column_end; j += dot_columns) {
-    int columns = column_end - j < dot_columns ? (int)(column_end - j) : dot_columns;
-    for (int64_t i = row_begin; i < row_end; i += max_dot_rows) {
-      int rows = row_end - i < max_dot_rows ? (int)(row_end - i) : max_dot_rows;
-      kernels[rows - 1](p, i, j, columns, sums);
-      finish_tile(p.output_at(i, j, columns), sums, sums_stride, rows);
+  constexpr DotKernels() { add_rows(typename CountTo<max_dot_rows>::List{}); }
+
+ private:
+  template <int... row>
+  constexpr void add_rows(IndexList<row...>) {
+    (add_columns<row>(typename CountTo<max_dots(row + 1)>::List{}), ...);
+  }
+  template <int row, int... column>
+  constexpr void add_columns(IndexList<column...>) {
+    ((of[row][column] = dot_products<T, row + 1, column + 1>), ...);
+  }
+};
+
+// out at all_rows and all_columns, so many rows at a time. Few columns meet all of these in turn, so that they stay in
+// the L1: groups of even size, 10 columns make 5 + 5.
+template <typename T>
+void multiply_by_dots(const Product<T>& p, Range all_rows, Range all_columns, int64_t rows_at_a_time) {
+  static constexpr DotKernels<T> kernels;
+  alignas(64) T sums[max_dot_lines * sums_stride];
+  const int widest = max_dots((int)smaller(all_rows.size(), max_dot_rows));
+  for (int64_t column = all_columns.begin; column < all_columns.end; column += dot_columns) {
+    int columns = (int)smaller(all_columns.end - column, dot_columns), groups = (columns + widest - 1) / widest;
+    for (int64_t row = all_rows.begin; row < all_rows.end; row += rows_at_a_time) {
+      int rows = (int)smaller(all_rows.end - row, rows_at_a_time);
+      for (int group = 0, begin = 0, end; group < groups; ++group, begin = end) {
+        end = columns * (group + 1) / groups;
+        for (int i = 0; i < rows; i += max_dot_rows) {
+          int some_rows = (int)smaller(rows - i, max_dot_rows);
+          kernels.of[some_rows - 1][end - begin - 1](p, row + i, column + begin, sums + i * sums_stride + begin);
+        }
+      }
+      finish_tile(p.output_at(row, column, columns), sums, sums_stride, rows);
     }
   }
 }
 
 template <typename T>
 void multiply_by_dots(Stream stream, const Product<T>& p) {
-  typename CountTo<max_dot_rows>::List rows;
   // Lines of the larger factor that are worth another thread, each of them used `uses` times.
   auto grain = [&](int64_t uses) { return vector_grain / (p.k > 0 ? p.k : 1) / (uses > 2 ? uses / 2 : 1); };
   if (p.n >= p.m)
-    parallel_for(
-        stream, p.n, grain(p.m), [&](int64_t begin, int64_t end) { multiply_by_dots(p, 0, p.m, begin, end, rows); },
-        dot_columns);
-  else
-    parallel_for(
-        stream, p.m, grain(p.n), [&](int64_t begin, int64_t end) { multiply_by_dots(p, begin, end, 0, p.n, rows); },
-        max_dot_rows);
+    return parallel_for(
+        stream, p.n, grain(p.m),
+        [&](int64_t begin, int64_t end) { multiply_by_dots(p, {0, p.m}, {begin, end}, max_dot_lines); }, dot_columns);
+  // A dozen columns at most: they meet so many rows at a time as stay in the L1.
+  constexpr int64_t rows_bytes = 16 << 10;
+  int64_t steps_of_rows = rows_bytes / (max_dot_rows * (int64_t)sizeof(T));
+  int64_t rows = larger(1, smaller(steps_of_rows / larger(1, p.k), max_dot_lines / max_dot_rows)) * max_dot_rows;
+  parallel_for(
+      stream, p.m, grain(p.n), [&](int64_t begin, int64_t end) { multiply_by_dots(p, {begin, end}, {0, p.n}, rows); },
+      max_dot_rows);
 }
 
 // ---- one row times a matrix whose rows are contiguous: a weighted sum of the rows
