@@ -88,32 +88,43 @@ def test_a_label_out_of_range_gives_nan(shape: tuple, dtype: type, backend: Back
         assert np.isfinite(loss[:-1]).all()
 
 
+def check_nll(backend: Backend, x: Array, labels: Array, weight: Array | None, reduction: str) -> None:
+    kind = getattr(Reduction, reduction)
+    runs = []
+    for keeps_gradient in (True, True, False):
+        loss = np.full(len(labels) if reduction == "none" else (), np.nan, x.dtype)
+        grad = placed(np.full_like(x, np.nan), 0 if x.ctypes.data % 64 == 0 else 1)
+        given = grad if keeps_gradient else None
+        backend.kernels.nll_forward(x, labels, weight, loss, given, -100, kind)
+        runs.append((loss, grad))
+    exact = None if weight is None else weight.astype(np.longdouble)
+    expected = nll(x.astype(np.longdouble), labels, exact, -100, reduction)
+    (loss, grad), (again, grad_again), (without, _) = runs
+    # Products are rounded once; the sum is in double.
+    assert_close(loss, expected[0].astype(float), 3, "loss", np.maximum(np.abs(expected[0]), 10).astype(float))
+    share = 1 / len(x) if reduction == "mean" else 1.0
+    assert_close(grad, expected[1].astype(float), 4, "gradient", np.full(x.shape, share))
+    assert_bitwise_equal(again, loss, "a second run")
+    assert_bitwise_equal(grad_again, grad, "its gradient")
+    assert_bitwise_equal(without, loss, "loss without its gradient")
+
+
 @each_dtype
 @each_offset
 @each_reduction
-@pytest.mark.parametrize("shape", [*SHAPES, (9000, 70), (1, 300_007), (300_007, 1)], ids=str)
+@each_shape
 def test_nll_equals_the_formula(shape: tuple, reduction: str, offset: int, dtype: type, backend: Backend) -> None:
     x, labels = logits_and_labels(shape, dtype, offset)
     labels[-1] = shape[1] - 1  # some row counts
-    kind = getattr(Reduction, reduction)
     for weight in (None, np.random.default_rng(1).uniform(0.5, 2, shape[1]).astype(dtype)):
-        runs = []
-        for keeps_gradient in (True, True, False):
-            loss = np.full(len(labels) if reduction == "none" else (), np.nan, dtype)
-            grad = placed(np.full_like(x, np.nan), offset)
-            given = grad if keeps_gradient else None
-            backend.kernels.nll_forward(x, labels, weight, loss, given, -100, kind)
-            runs.append((loss, grad))
-        exact = None if weight is None else weight.astype(np.longdouble)
-        expected = nll(x.astype(np.longdouble), labels, exact, -100, reduction)
-        (loss, grad), (again, grad_again), (without, _) = runs
-        # Products are rounded once; the sum is in double.
-        assert_close(loss, expected[0].astype(float), 3, "loss", np.maximum(np.abs(expected[0]), 10).astype(float))
-        share = 1 / len(x) if reduction == "mean" else 1.0
-        assert_close(grad, expected[1].astype(float), 4, "gradient", np.full(x.shape, share))
-        assert_bitwise_equal(again, loss, "a second run")
-        assert_bitwise_equal(grad_again, grad, "its gradient")
-        assert_bitwise_equal(without, loss, "loss without its gradient")
+        check_nll(backend, x, labels, weight, reduction)
+
+
+@pytest.mark.parametrize("shape", [(9000, 70), (1, 300_007), (300_007, 1)], ids=str)
+def test_nll_of_more_rows_than_blocks_and_of_many_classes(shape: tuple, backend: Backend) -> None:
+    x, labels = logits_and_labels(shape, np.float32, 0)
+    labels[-1] = shape[1] - 1
+    check_nll(backend, x, labels, np.linspace(0.5, 2, shape[1], dtype=np.float32), "mean")
 
 
 @each_dtype

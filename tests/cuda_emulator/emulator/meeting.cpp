@@ -1,7 +1,5 @@
 // What the threads of a block call: barriers, meetings of a warp, asynchronous copies, shared memory. Compiled without
 // sanitizers: what it does on behalf of the threads is told to them by hand.
-#include <cstring>
-
 #include "block.h"
 #include "sanitizers.h"
 
@@ -42,7 +40,7 @@ WarpMeeting::WarpMeeting(const char* instruction, unsigned mask, const void* bro
     rendezvous_->mask = mask;
     rendezvous_->site = site;
     rendezvous_->order = new_order();
-  } else if (std::strcmp(rendezvous_->instruction, instruction) || !is_same(rendezvous_->site, site)) {
+  } else if (!is_same(rendezvous_->instruction, instruction) || !is_same(rendezvous_->site, site)) {
     fail(site, "lane %u is in %s, while other lanes of its mask %08x are in %s at %s:%d", thread.lane, instruction,
          mask, rendezvous_->instruction, rendezvous_->site.file, rendezvous_->site.line);
   }
