@@ -1,5 +1,5 @@
-// How a thread's floating-point unit rounds, and what denormal numbers - nonzero ones below the smallest normal number -
-// are to it.
+// How a thread's floating-point unit rounds, and what denormal numbers - nonzero ones below the smallest normal number
+// - are to it.
 #pragma once
 #include <stdint.h>
 #if defined(__SSE2__)
