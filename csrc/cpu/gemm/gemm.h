@@ -180,15 +180,18 @@ struct PackedProduct {
     in.soon = in.b;
     in.soon_step = 0;
     if (in.depth < min_fetched_depth) return;
-    // A part of the factor's next panel: one column of its cache lines, or a share of lines that are one piece of
-    // memory.
+    // A share of lines that are one piece of memory.
+    auto fetch_piece = [&](const T* piece, int64_t part) {
+      in.soon = piece + part * in.depth * line;
+      in.soon_step = line;
+    };
+    // A part of the factor's next panel: one column of its cache lines, or such a share.
     auto fetch = [&](const Factor<T>& factor, int64_t first_line, int64_t part) {
       if (!factor.has_contiguous_lines) {
         in.soon = factor.at(first_line, block.steps.begin) + part * line;
         in.soon_step = factor.stride;
       } else if (factor.stride == in.depth) {
-        in.soon = factor.at(first_line, 0) + part * in.depth * line;
-        in.soon_step = line;
+        fetch_piece(factor.at(first_line, 0), part);
       }
     };
     int64_t part = row_panel - block.rows.begin;
@@ -197,7 +200,7 @@ struct PackedProduct {
     } else if (column_panel + 1 < block.columns.end && part * line < columns_per_panel) {
       bool is_in_panels = packs_b && block.rows.begin > row_panels.begin;  // packed for an earlier chunk of rows
       if (is_in_panels)
-        in.soon = panel_of_b(block, column_panel + 1) + part * in.depth * line, in.soon_step = line;
+        fetch_piece(panel_of_b(block, column_panel + 1), part);
       else
         fetch(product.b, columns_of(column_panel + 1).begin, part);
     }
