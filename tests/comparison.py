@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidl import backends
+
 Array = np.ndarray
 
 
@@ -47,3 +49,12 @@ def assert_bitwise_equal(actual: Array, expected: Array, what: str) -> None:
         differs = ~((actual == expected) | (np.isnan(actual) & np.isnan(expected)))
         place = tuple(np.argwhere(differs)[0]) if differs.any() else "a sign of zero or a nan's bits"
         raise AssertionError(f"{what}: {int(differs.sum())} of {actual.size} elements differ, first at {place}")
+
+
+def assert_denormal_numbers_are_kept(dtype: type) -> None:
+    """The arithmetic of this thread, and that of the CPU's elementwise kernels on all of theirs, knows them."""
+    numbers = np.full(100_000, np.finfo(dtype).tiny, dtype)
+    assert numbers[0] / dtype(2) != 0
+    half = np.empty_like(numbers)
+    backends.load("cpu").kernels.multiply_forward(numbers, np.full_like(numbers, 0.5), half)
+    assert_bitwise_equal(half, numbers * dtype(0.5), "half of the smallest normal number")
