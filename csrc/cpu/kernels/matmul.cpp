@@ -24,7 +24,6 @@ bool prefers_dots(const Product<T>& p) {
 
 template <typename T>
 void multiply(Stream stream, const Product<T>& p) {
-  const minidl::FlushDenormals while_it_lives;
   if (p.m == 0 || p.n == 0 || multiply_in_bfloat16(stream, p)) return;
   bool is_plain = p.bias == nullptr && (p.activation == Activation::none || p.saved);
   if (prefers_dots(p))
@@ -42,6 +41,7 @@ void multiply(Stream stream, const Product<T>& p) {
 template <typename T>
 void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_t m, int64_t n, int64_t k,
             int64_t batch_stride_a, int64_t batch_stride_b, bool transpose_a, bool transpose_b, bool accumulate) {
+  const minidl::FlushDenormals while_it_lives;
   // Many matrices times one are a single tall matrix times that one.
   if (batch_stride_b == 0 && !transpose_a && (batch_stride_a == m * k)) {
     m *= batch;
@@ -68,6 +68,7 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
 template <typename T>
 void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, int64_t rows,
                     int64_t in_features, int64_t out_features, Activation activation) {
+  const minidl::FlushDenormals while_it_lives;
   multiply(stream, Product<T>{rows, out_features, in_features, Factor<T>(x, rows, in_features, true),
                               Factor<T>(weight, out_features, in_features, true), out, false, bias, activation});
 }
@@ -75,6 +76,7 @@ void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T
 template <typename T>
 void linear_backward_input(Stream stream, const T* grad_out, const T* weight, const T* saved, T* grad_x, int64_t rows,
                            int64_t in_features, int64_t out_features, Activation activation) {
+  const minidl::FlushDenormals while_it_lives;
   if (activation == Activation::none) saved = nullptr;
   multiply(stream,
            Product<T>{rows, in_features, out_features, Factor<T>(grad_out, rows, out_features, true),
@@ -84,9 +86,10 @@ void linear_backward_input(Stream stream, const T* grad_out, const T* weight, co
 template <typename T>
 void linear_backward_weight(Stream stream, const T* grad_out, const T* x, T* grad_weight, T* grad_bias, int64_t rows,
                             int64_t in_features, int64_t out_features, bool accumulate) {
+  if (grad_bias) sum_columns(stream, grad_out, grad_bias, rows, out_features, accumulate);
+  const minidl::FlushDenormals while_it_lives;
   multiply(stream, Product<T>{out_features, in_features, rows, Factor<T>(grad_out, out_features, rows, false),
                               Factor<T>(x, in_features, rows, false), grad_weight, accumulate});
-  if (grad_bias) sum_columns(stream, grad_out, grad_bias, rows, out_features, accumulate);
 }
 }  // namespace
 EXPORT(matmul)
