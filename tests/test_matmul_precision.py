@@ -33,13 +33,16 @@ SHAPES += [
 BLOCKS = [(40, 70, 2049), (70, 40, 4131), (2100, 70, 1030), (70, 4200, 2050)]
 
 
-@pytest.fixture
-def bfloat16() -> None:
-    """Skips where the CPU has no instructions for it; else float32 products may use it."""
-    if not _cpu.has_bfloat16():
-        missing("avx512bf16", "this CPU does not multiply bfloat16 numbers")
+@pytest.fixture(params=["avx512", "amx"])
+def bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Lets float32 products use these instructions for it; skips where the CPU does not have them."""
+    if request.param not in _cpu.available_bfloat16():
+        missing(f"bfloat16-{request.param}", f"this machine does not multiply bfloat16 numbers by {request.param}")
+    monkeypatch.setattr(_cpu, "fastest_bfloat16", lambda: request.param)
     _cpu.set_isa("avx512")
     minidl.set_float32_matmul_precision("medium")
+    assert _cpu.bfloat16() == request.param
+    return request.param
 
 
 def rounded(x: Array) -> Array:
@@ -79,7 +82,7 @@ def assert_sums_close(actual: Array, a: Array, b: Array, what: str, start: Array
 @each_layout
 @pytest.mark.parametrize("accumulate", [False, True], ids=["store", "accumulate"])
 def test_product_equals_the_float64_product_of_rounded_factors(
-    bfloat16: None, transpose: tuple[bool, bool], accumulate: bool
+    bfloat16: str, transpose: tuple[bool, bool], accumulate: bool
 ) -> None:
     blocks = BLOCKS if transpose[0] != transpose[1] and not accumulate else BLOCKS[:1]
     for m, n, k in SHAPES + blocks:
@@ -95,7 +98,7 @@ def test_product_equals_the_float64_product_of_rounded_factors(
 
 @each_layout
 def test_error_against_unrounded_factors_keeps_the_documented_bound(
-    bfloat16: None, transpose: tuple[bool, bool]
+    bfloat16: str, transpose: tuple[bool, bool]
 ) -> None:
     for m, n, k in SHAPES:
         a, b = make_factors(m, n, k, transpose)
@@ -109,7 +112,7 @@ def test_error_against_unrounded_factors_keeps_the_documented_bound(
 
 
 @each_layout
-def test_product_does_not_depend_on_the_threads(bfloat16: None, transpose: tuple[bool, bool]) -> None:
+def test_product_does_not_depend_on_the_threads(bfloat16: str, transpose: tuple[bool, bool]) -> None:
     for m, n, k in [(64, 96, 257), (131, 113, 127), (40, 700, 2100), (700, 40, 2100)]:
         a, b = make_factors(m, n, k, transpose)
         results = []
@@ -122,7 +125,7 @@ def test_product_does_not_depend_on_the_threads(bfloat16: None, transpose: tuple
         assert_bitwise_equal(results[2], results[0], f"{m} x {n} x {k} on 3 threads")
 
 
-def test_batch_equals_single_products(bfloat16: None) -> None:
+def test_batch_equals_single_products(bfloat16: str) -> None:
     a, b = (x.reshape(7, -1, 65) for x in make_factors(7 * 40, 7 * 35, 65, (False, True)))
     for threads in (1, 2):
         _cpu.set_thread_count(threads)
@@ -134,7 +137,7 @@ def test_batch_equals_single_products(bfloat16: None) -> None:
 
 
 @each_layout
-def test_nan_and_infinity_reach_their_row_and_column_only(bfloat16: None, transpose: tuple[bool, bool]) -> None:
+def test_nan_and_infinity_reach_their_row_and_column_only(bfloat16: str, transpose: tuple[bool, bool]) -> None:
     for m, n, k in [(70, 80, 33), (45, 35, 128)]:
         a, b = make_factors(m, n, k, transpose)
         rows, columns = a.T if transpose[0] else a, b.T if transpose[1] else b
@@ -154,7 +157,7 @@ def test_nan_and_infinity_reach_their_row_and_column_only(bfloat16: None, transp
     [(1 + 2**-8, 1.0), (1 + 3 * 2**-8, 1 + 2**-6), (1 + 2**-8 + 2**-23, 1 + 2**-7), (3.4e38, np.inf), (1e-39, 0.0)],
     ids=["tie to even below", "tie to even above", "just above a tie", "too large", "denormal"],
 )
-def test_factors_are_rounded_to_nearest_even(bfloat16: None, value: float, expected: float) -> None:
+def test_factors_are_rounded_to_nearest_even(bfloat16: str, value: float, expected: float) -> None:
     a, out = np.zeros((64, 64), np.float32), np.empty((64, 64), np.float32)
     np.fill_diagonal(a, value)
     for first, second in [(a, np.eye(64, dtype=np.float32)), (np.eye(64, dtype=np.float32), a)]:
@@ -173,7 +176,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_linear_forward_adds_an_unrounded_bias_and_activates(bfloat16: None, activation: str) -> None:
+def test_linear_forward_adds_an_unrounded_bias_and_activates(bfloat16: str, activation: str) -> None:
     for rows, in_features, out_features in [(32, 784, 129), (67, 33, 48), (130, 2100, 64)]:
         x, weight = make_factors(rows, out_features, in_features, (False, True))
         weight /= in_features**0.5
@@ -187,7 +190,7 @@ def test_linear_forward_adds_an_unrounded_bias_and_activates(bfloat16: None, act
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_linear_backward_uses_rounded_factors_and_the_saved_activation(bfloat16: None, activation: str) -> None:
+def test_linear_backward_uses_rounded_factors_and_the_saved_activation(bfloat16: str, activation: str) -> None:
     kind = getattr(_cpu.Activation, activation)
     for rows, in_features, out_features in [(32, 129, 784), (67, 48, 33), (2100, 64, 130)]:
         grad_out, weight = make_factors(rows, in_features, out_features, (False, False))
@@ -221,7 +224,7 @@ def product_of(shape: tuple[int, int, int], dtype: type = np.float32) -> Array:
     return out
 
 
-def test_default_is_highest_and_only_medium_changes_a_product(bfloat16: None) -> None:
+def test_default_is_highest_and_only_medium_changes_a_product(bfloat16: str) -> None:
     minidl.set_float32_matmul_precision("highest")
     exact = product_of((64, 64, 64))
     for name in ("high", "highest"):
@@ -240,7 +243,7 @@ def test_unknown_precision_raises_and_changes_nothing(name: str) -> None:
     assert minidl.get_float32_matmul_precision() == before == "highest"
 
 
-def test_float64_and_products_too_small_to_gain_stay_exact(bfloat16: None) -> None:
+def test_float64_and_products_too_small_to_gain_stay_exact(bfloat16: str) -> None:
     cases = [((64, 64, 64), np.float64), ((1, 300, 200), np.float32), ((300, 1, 200), np.float32)]
     for shape, dtype in [*cases, ((200, 300, 1), np.float32), ((512, 10, 128), np.float32)]:
         minidl.set_float32_matmul_precision("medium")
@@ -250,11 +253,26 @@ def test_float64_and_products_too_small_to_gain_stay_exact(bfloat16: None) -> No
 
 
 def test_other_instruction_sets_stay_in_float32(backend: Backend) -> None:
-    if _cpu.isa() == "avx512" and _cpu.has_bfloat16():
+    if _cpu.isa() == "avx512" and _cpu.fastest_bfloat16() != "none":
         return
     exact = product_of((64, 64, 64))
     minidl.set_float32_matmul_precision("medium")
     assert_bitwise_equal(product_of((64, 64, 64)), exact, _cpu.isa())
+
+
+def test_fastest_instructions_are_available_ones() -> None:
+    assert _cpu.fastest_bfloat16() in ["none", *_cpu.available_bfloat16()]
+    assert _cpu.bfloat16() == "none"
+    minidl.set_float32_matmul_precision("medium")
+    assert _cpu.bfloat16() == _cpu.fastest_bfloat16()
+
+
+@pytest.mark.parametrize("name", ["avx2", "", *({"amx", "avx512"} - set(_cpu.available_bfloat16()))])
+def test_instructions_that_are_missing_raise_and_change_nothing(name: str) -> None:
+    before = _cpu.bfloat16()
+    with pytest.raises(ValueError, match=f"'{name}' is not available on this machine; it has: none"):
+        _cpu.set_bfloat16(name)
+    assert _cpu.bfloat16() == before
 
 
 def train(precisions: list[str], wraps: bool) -> list[Array]:
@@ -282,7 +300,7 @@ def train(precisions: list[str], wraps: bool) -> list[Array]:
     return weights
 
 
-def test_captured_step_follows_the_setting_from_call_to_call(bfloat16: None) -> None:
+def test_captured_step_follows_the_setting_from_call_to_call(bfloat16: str) -> None:
     changing = ["highest", "highest", "highest", "medium", "medium", "high", "medium"]
     eager, captured = train(changing, wraps=False), train(changing, wraps=True)
     constant = train(["highest"] * len(changing), wraps=True)

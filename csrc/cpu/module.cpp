@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bfloat16.h"
 #include "cpu_targets.h"
 #include "finite_check.h"
 #include "kernels.h"
@@ -85,12 +86,15 @@ PYBIND11_MODULE(_cpu, m) {
         set_thread_count(threads);
       },
       "Sets the number of threads that a kernel may use.", "threads"_a);
-  m.def(
-      "has_bfloat16", [] { return bool(CPU_HAS_BFLOAT16); },
-      "Whether this CPU multiplies bfloat16 numbers; the kernels for avx512 make use of it.");
-  m.def(
-      "set_allows_bfloat16", [](bool allows) { set_allows_bfloat16(allows && CPU_HAS_BFLOAT16); },
-      "Lets float32 products round their factors to bfloat16 where the CPU multiplies those.", "allows"_a);
+  m.def("available_bfloat16", &available_bfloat16,
+        "Instructions that multiply bfloat16 numbers and that this CPU has, fastest first; the kernels for avx512 use "
+        "them.");
+  m.def("fastest_bfloat16", &fastest_bfloat16, "Those of them that outrun float32, or \"none\".");
+  m.def("bfloat16", [] { return name_of(current_stream().bfloat16); }, "The instructions in use, or \"none\".");
+  m.def("set_bfloat16", &choose_bfloat16,
+        "Lets float32 products round their factors to bfloat16 and multiply them by these instructions; \"none\" does "
+        "not.",
+        "instructions"_a);
   m.def("empty", &empty_array, "An uninitialised array in 64-byte aligned, pooled memory.", "shape"_a, "dtype"_a);
   bind_plan(m);
   m.def(

@@ -8,12 +8,12 @@
 namespace minidl {
 namespace {
 
-std::atomic<bool> allows_bfloat16{false};
+std::atomic<Bfloat16> bfloat16{Bfloat16::none};
 
 }  // namespace
 
-Stream current_stream() { return {thread_count(), allows_bfloat16.load(std::memory_order_relaxed)}; }
+Stream current_stream() { return {thread_count(), bfloat16.load(std::memory_order_relaxed)}; }
 
-void set_allows_bfloat16(bool allows) { allows_bfloat16.store(allows, std::memory_order_relaxed); }
+void set_bfloat16(Bfloat16 instructions) { bfloat16.store(instructions, std::memory_order_relaxed); }
 
 }  // namespace minidl

@@ -8,7 +8,7 @@ from minidl.kinds import Activation
 from minidl.kinds import Reduction
 import numpy
 import typing
-__all__: list[str] = ['Activation', 'Plan', 'Reduction', 'absolute_forward', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'add_forward', 'add_scaled', 'affine_forward', 'append_result', 'available_isas', 'batch_norm_backward', 'batch_norm_forward_evaluation', 'batch_norm_forward_training', 'bce_backward', 'bce_forward', 'bce_with_logits_backward', 'bce_with_logits_forward', 'bernoulli', 'celu_backward', 'celu_forward', 'clamp_forward', 'copy_strided', 'count_correct', 'count_up', 'cross_entropy_forward', 'divide_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'empty', 'erf_forward', 'exp_forward', 'expm1_forward', 'fill', 'gather_labels', 'gather_rows', 'gather_rows_uint8', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'hardtanh_backward', 'hardtanh_forward', 'has_bfloat16', 'huber_backward', 'huber_forward', 'isa', 'kernel_names', 'l1_backward', 'l1_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'limit_row_norms', 'linear', 'linear_backward_input', 'linear_backward_weight', 'linear_forward', 'linear_gradients', 'log1p_forward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'matmul', 'max_forward', 'maximum_forward', 'min_forward', 'minimum_forward', 'mish_backward', 'mish_forward', 'mse_backward', 'mse_forward', 'multiply_add', 'multiply_forward', 'nadam_step', 'negative_forward', 'nll_forward', 'normal', 'permutation', 'pooled_bytes', 'power_forward', 'prelu_backward', 'prelu_forward', 'radam_step', 'randint', 'random_bits', 'reciprocal_forward', 'release_pool', 'relu_backward', 'relu_forward', 'require_finite', 'rmsprop_step', 'rsqrt_forward', 'scale_gradients', 'selu_backward', 'selu_forward', 'set_allows_bfloat16', 'set_isa', 'set_thread_count', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'signature', 'silu_backward', 'silu_forward', 'smooth_l1_backward', 'smooth_l1_forward', 'soft_threshold', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softsign_backward', 'softsign_forward', 'sqrt_forward', 'square_forward', 'squared_norm', 'subtract_forward', 'sum_forward', 'take_ticket', 'tanh_backward', 'tanh_forward', 'thread_count', 'transpose', 'triad', 'uniform', 'var_forward', 'where_forward']
+__all__: list[str] = ['Activation', 'Plan', 'Reduction', 'absolute_forward', 'adadelta_step', 'adagrad_step', 'adam_step', 'adamax_step', 'add_forward', 'add_scaled', 'affine_forward', 'append_result', 'available_bfloat16', 'available_isas', 'batch_norm_backward', 'batch_norm_forward_evaluation', 'batch_norm_forward_training', 'bce_backward', 'bce_forward', 'bce_with_logits_backward', 'bce_with_logits_forward', 'bernoulli', 'bfloat16', 'celu_backward', 'celu_forward', 'clamp_forward', 'copy_strided', 'count_correct', 'count_up', 'cross_entropy_forward', 'divide_forward', 'dropout_forward', 'elu_backward', 'elu_forward', 'empty', 'erf_forward', 'exp_forward', 'expm1_forward', 'fastest_bfloat16', 'fill', 'gather_labels', 'gather_rows', 'gather_rows_uint8', 'gelu_backward', 'gelu_forward', 'gelu_tanh_backward', 'gelu_tanh_forward', 'hardtanh_backward', 'hardtanh_forward', 'huber_backward', 'huber_forward', 'isa', 'kernel_names', 'l1_backward', 'l1_forward', 'layer_norm_backward', 'layer_norm_forward', 'leaky_relu_backward', 'leaky_relu_forward', 'limit_row_norms', 'linear', 'linear_backward_input', 'linear_backward_weight', 'linear_forward', 'linear_gradients', 'log1p_forward', 'log_forward', 'log_softmax_backward', 'log_softmax_forward', 'logsigmoid_backward', 'logsigmoid_forward', 'logsumexp_backward', 'logsumexp_forward', 'matmul', 'max_forward', 'maximum_forward', 'min_forward', 'minimum_forward', 'mish_backward', 'mish_forward', 'mse_backward', 'mse_forward', 'multiply_add', 'multiply_forward', 'nadam_step', 'negative_forward', 'nll_forward', 'normal', 'permutation', 'pooled_bytes', 'power_forward', 'prelu_backward', 'prelu_forward', 'radam_step', 'randint', 'random_bits', 'reciprocal_forward', 'release_pool', 'relu_backward', 'relu_forward', 'require_finite', 'rmsprop_step', 'rsqrt_forward', 'scale_gradients', 'selu_backward', 'selu_forward', 'set_bfloat16', 'set_isa', 'set_thread_count', 'sgd_step', 'sigmoid_backward', 'sigmoid_forward', 'signature', 'silu_backward', 'silu_forward', 'smooth_l1_backward', 'smooth_l1_forward', 'soft_threshold', 'softmax_backward', 'softmax_forward', 'softplus_backward', 'softplus_forward', 'softsign_backward', 'softsign_forward', 'sqrt_forward', 'square_forward', 'squared_norm', 'subtract_forward', 'sum_forward', 'take_ticket', 'tanh_backward', 'tanh_forward', 'thread_count', 'transpose', 'triad', 'uniform', 'var_forward', 'where_forward']
 class Plan:
     """
     The kernel calls of one step: traced, recorded, replayed.
@@ -100,6 +100,10 @@ def append_result(loss: numpy.ndarray | None, correct: numpy.ndarray | None, log
     """
     r = log[0] mod rows; log[1 + 2 r] = loss[0], log[2 + 2 r] = correct[0], -1 where that is null; log[0] += 1; correct or null
     """
+def available_bfloat16() -> list[str]:
+    """
+    Instructions that multiply bfloat16 numbers and that this CPU has, fastest first; the kernels for avx512 use them.
+    """
 def available_isas() -> list[str]:
     """
     Instruction sets that this build and this machine both have, best first.
@@ -135,6 +139,10 @@ def bce_with_logits_forward(logits: numpy.ndarray | None, target: numpy.ndarray 
 def bernoulli(ticket: numpy.ndarray | None, out: numpy.ndarray | None, p: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
     out = 1 with probability p (to 1 / 2^32), else 0
+    """
+def bfloat16() -> str:
+    """
+    The instructions in use, or "none".
     """
 def celu_backward(x: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None, alpha: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
@@ -196,6 +204,10 @@ def expm1_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = e^x - 1
     """
+def fastest_bfloat16() -> str:
+    """
+    Those of them that outrun float32, or "none".
+    """
 def fill(out: numpy.ndarray | None, value: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
     out = value
@@ -235,10 +247,6 @@ def hardtanh_backward(x: numpy.ndarray | None, grad_out: numpy.ndarray | None, g
 def hardtanh_forward(x: numpy.ndarray | None, out: numpy.ndarray | None, min: typing.SupportsFloat | typing.SupportsIndex, max: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
     out = min(max(x, min), max)
-    """
-def has_bfloat16() -> bool:
-    """
-    Whether this CPU multiplies bfloat16 numbers; the kernels for avx512 make use of it.
     """
 def huber_backward(x: numpy.ndarray | None, target: numpy.ndarray | None, grad_out: numpy.ndarray | None, grad_x: numpy.ndarray | None, reduction: Reduction, delta: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
@@ -464,9 +472,9 @@ def selu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = scale * (x > 0 ? x : alpha * (e^x - 1)), Klambauer 2017
     """
-def set_allows_bfloat16(allows: bool) -> None:
+def set_bfloat16(instructions: str) -> None:
     """
-    Lets float32 products round their factors to bfloat16 where the CPU multiplies those.
+    Lets float32 products round their factors to bfloat16 and multiply them by these instructions; "none" does not.
     """
 def set_isa(name: str) -> None:
     """

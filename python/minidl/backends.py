@@ -227,9 +227,9 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def _apply_matmul_precision() -> None:
-    for backend in loaded():
-        backend.kernels.set_allows_bfloat16(_matmul_precision == "medium")
+    _cpu.set_bfloat16(_cpu.fastest_bfloat16() if _matmul_precision == "medium" else "none")
     if cuda is not None:
+        cuda.kernels.set_allows_bfloat16(_matmul_precision == "medium")
         cuda.kernels.set_allows_tf32(_matmul_precision == "high")
         changes.setting_changed()  # a CUDA graph holds the kernels that were chosen when it was recorded
 

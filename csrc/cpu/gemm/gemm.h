@@ -246,6 +246,13 @@ struct PackedProduct {
   }
 };
 
+// What threads share of a product: whole panels of columns, and rows in whole units, an even number of panels each.
+struct Shares {
+  int64_t row_unit, rows_per_panel, columns_per_panel;
+  int64_t grain;         // multiply-adds that are worth another thread
+  int64_t packing_cost;  // multiply-adds in the time that packing takes for one element
+};
+
 // How many threads share the rows and how many the panels of columns: the grid whose busiest thread is done first.
 // Where out is written along its rows, writing it takes the time, and each thread gets whole rows, unless they are few:
 // on two threads 512 x 1024 x 10 takes 60 us so, not 90.
@@ -253,30 +260,33 @@ struct Grid {
   int64_t rows = 1, columns = 1;
 };
 template <typename T>
-Grid best_grid(int64_t threads, const Product<T>& p, int64_t column_panels) {
+Grid best_grid(int64_t threads, const Product<T>& p, const Shares& shares, int64_t column_panels) {
   if (goes_along_rows(p)) {
     int64_t bands = smaller(threads, larger(1, p.m / min_whole_rows));
     return {bands, threads / bands};
   }
   Grid best;
-  int64_t least = INT64_MAX;
-  for (int64_t bands = 1; bands <= smaller(threads, p.m); ++bands) {
+  int64_t least = INT64_MAX, row_units = ceil_divide(p.m, shares.row_unit);
+  for (int64_t bands = 1; bands <= smaller(threads, row_units); ++bands) {
     int64_t columns = threads / bands;
-    int64_t height = ceil_divide(p.m, bands);
-    int64_t width = ceil_divide(column_panels, columns) * tile_columns<T>;
-    int64_t cost = height * width + packing_cost * (height + width);
+    int64_t height = ceil_divide(row_units, bands) * shares.row_unit;
+    int64_t width = ceil_divide(column_panels, columns) * shares.columns_per_panel;
+    int64_t cost = height * width + shares.packing_cost * (height + width);
     if (cost < least) best = {bands, columns}, least = cost;
   }
   return best;
 }
 
-// body(all_row_panels, row_panels, column_panels) for the rectangle of each thread.
+// body(all_row_panels, row_panels, column_panels) for the rectangle of each thread. The first panel of columns may be
+// narrower than the others.
 template <typename T, typename Body>
-void multiply_rectangles(Stream stream, const Product<T>& product, int64_t column_panels, const Body& body) {
-  int64_t worth = product.m * product.n * larger(1, product.k) / gemm_grain;
-  Grid grid = best_grid(larger(1, smaller(stream.threads, worth)), product, column_panels);
+void multiply_rectangles(Stream stream, const Product<T>& product, const Shares& shares, int64_t missing_columns,
+                         const Body& body) {
+  int64_t column_panels = ceil_divide(missing_columns + product.n, shares.columns_per_panel);
+  int64_t worth = product.m * product.n * larger(1, product.k) / shares.grain;
+  Grid grid = best_grid(larger(1, smaller(stream.threads, worth)), product, shares, column_panels);
   // As many panels, and so rows, for each thread: 512 rows for two threads are 19 + 19 panels, not 19 + 18.
-  int64_t row_panels = ceil_divide(ceil_divide(product.m, tile_rows), grid.rows) * grid.rows;
+  int64_t row_panels = ceil_divide(ceil_divide(product.m, shares.rows_per_panel), grid.rows) * grid.rows;
   parallel_parts((int)(grid.rows * grid.columns), [&](int part) {
     Range rows = share(row_panels, part / grid.columns, grid.rows);
     Range columns = share(column_panels, part % grid.columns, grid.columns);
@@ -286,10 +296,11 @@ void multiply_rectangles(Stream stream, const Product<T>& product, int64_t colum
 
 template <typename T>
 void multiply_packed(Stream stream, const Product<T>& product) {
-  int64_t column_panels = ceil_divide(missing_columns(product) + product.n, tile_columns<T>);
-  multiply_rectangles(stream, product, column_panels, [&](int64_t all_row_panels, Range rows, Range columns) {
-    PackedProduct<T>(product, all_row_panels, rows, columns).run();
-  });
+  constexpr Shares shares{1, tile_rows, tile_columns<T>, gemm_grain, packing_cost};
+  multiply_rectangles(stream, product, shares, missing_columns(product),
+                      [&](int64_t all_row_panels, Range rows, Range columns) {
+                        PackedProduct<T>(product, all_row_panels, rows, columns).run();
+                      });
 }
 
 }  // namespace

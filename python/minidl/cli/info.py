@@ -64,9 +64,14 @@ def available_devices() -> list[str]:
 
 
 def _describe_bfloat16() -> str:
-    if not _cpu.has_bfloat16():
+    available, fastest = _cpu.available_bfloat16(), _cpu.fastest_bfloat16()
+    if not available:
         return "not on this CPU"
-    return 'set_float32_matmul_precision("medium")' if _cpu.isa() == "avx512" else "with the kernels for avx512 only"
+    if _cpu.isa() != "avx512":
+        return "with the kernels for avx512 only"
+    if fastest == "none":
+        return f"by {available[0]} no faster than float32 on this CPU, so not used"
+    return f'by {fastest} after set_float32_matmul_precision("medium")'
 
 
 def _version(package: str) -> str:

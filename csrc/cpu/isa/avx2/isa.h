@@ -3,8 +3,6 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#define BFLOAT16_CODE  // no instructions for it
-
 namespace MINIDL_TARGET {
 namespace {
 

@@ -3,9 +3,6 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-// AVX512-BF16, which not every CPU with AVX-512 has: only functions marked so use it.
-#define BFLOAT16_CODE __attribute__((target("avx512bf16")))
-
 namespace MINIDL_TARGET {
 namespace {
 
@@ -64,22 +61,6 @@ inline bool native_any(Native lanes) {
 template <typename Wide, typename Narrow>
 inline Wide native_multiply_even(Narrow a, Narrow b) {
   return (Wide)_mm512_maskz_mul_epu32((__mmask8)-1, (__m512i)a, (__m512i)b);
-}
-
-// Rounded to bfloat16, to nearest, ties to even: lane i holds a[i] in its lower half and b[i] in its upper one.
-BFLOAT16_CODE inline __m512i native_round_lanes_to_pairs(__m512 a, __m512 b) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_maskz_permutexvar_epi16((__mmask32)-1, order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
-}
-// The same of neighbours: a[0] and a[1] in lane 0, ..., b[14] and b[15] in lane 15.
-BFLOAT16_CODE inline __m512i native_round_neighbours_to_pairs(__m512 a, __m512 b) {
-  return (__m512i)_mm512_cvtne2ps_pbh(b, a);
-}
-// sum + the products of the lower halves + those of the upper ones.
-template <typename Pairs>
-BFLOAT16_CODE inline __m512 native_add_products_of_pairs(__m512 sum, Pairs a, Pairs b) {
-  return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 
 }  // namespace

@@ -6,8 +6,6 @@
 #include <immintrin.h>
 #endif
 
-#define BFLOAT16_CODE  // no instructions for it
-
 namespace MINIDL_TARGET {
 namespace {
 
