@@ -15,25 +15,25 @@ struct alignas(64) TileShapes {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// A row of two tiles: of a packed panel of b, of sums.
-constexpr int tile_pair_columns = 2 * width;
+// Two tiles side by side: of a packed panel of b, of sums.
+constexpr int two_tiles = 2 * width;
 
 // sums = a b: one or two tiles below each other, one or two side by side, over blocks of 32 steps. Tiles 0 to 3 hold
 // sums, 4 and 5 a, 6 and 7 b: in the largest case four are loaded for four products.
 template <int row_tiles, int column_tiles>
-AMX_CODE void multiply_squares(const Pair* a, const Pair* b, int64_t blocks, float* sums) {
-  constexpr int64_t square = width * width, row_bytes = width * sizeof(Pair), wide_row_bytes = 2 * row_bytes;
+AMX_CODE void multiply_squares(const Pair* a, const Pair* b, int64_t blocks, float* sums, int64_t stride) {
+  constexpr int64_t square = width * width, row_bytes = width * sizeof(Pair);
   asm volatile("" ::: "memory");  // GCC's intrinsics do not say that they read memory
   _tile_zero(0);
   if constexpr (column_tiles == 2) _tile_zero(1);
   if constexpr (row_tiles == 2) _tile_zero(2);
   if constexpr (row_tiles == 2 && column_tiles == 2) _tile_zero(3);
   for (int64_t block = 0; block < blocks; ++block, a += 2 * square, b += 2 * square) {
-    _tile_loadd(6, b, wide_row_bytes);
+    _tile_loadd(6, b, 2 * row_bytes);
     _tile_loadd(4, a, row_bytes);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (column_tiles == 2) {
-      _tile_loadd(7, b + width, wide_row_bytes);
+      _tile_loadd(7, b + width, 2 * row_bytes);
       _tile_dpbf16ps(1, 4, 7);
     }
     if constexpr (row_tiles == 2) {
@@ -42,22 +42,47 @@ AMX_CODE void multiply_squares(const Pair* a, const Pair* b, int64_t blocks, flo
       if constexpr (column_tiles == 2) _tile_dpbf16ps(3, 5, 7);
     }
   }
-  _tile_stored(0, sums, wide_row_bytes);
-  if constexpr (column_tiles == 2) _tile_stored(1, sums + width, wide_row_bytes);
-  if constexpr (row_tiles == 2) _tile_stored(2, sums + 2 * square, wide_row_bytes);
-  if constexpr (row_tiles == 2 && column_tiles == 2) _tile_stored(3, sums + 2 * square + width, wide_row_bytes);
+  const int64_t stride_bytes = stride * sizeof(float);
+  float* lower_sums = sums + width * stride;
+  _tile_stored(0, sums, stride_bytes);
+  if constexpr (column_tiles == 2) _tile_stored(1, sums + width, stride_bytes);
+  if constexpr (row_tiles == 2) _tile_stored(2, lower_sums, stride_bytes);
+  if constexpr (row_tiles == 2 && column_tiles == 2) _tile_stored(3, lower_sums + width, stride_bytes);
+}
+
+// As finish_tile, for two full tiles side by side: row by row, as memory is written fastest.
+template <bool adds_to_out, bool has_saved>
+void finish_rows(const float* sums, int rows, const TileOutput<float>& to) {
+  const int64_t stride = to.stride;
+  const Vec<float> lower_bound(to.lower_bound());
+  Vec<float> bias[2];
+  for (int v = 0; v < 2; ++v) bias[v] = to.bias ? load(to.bias + v * width) : no_bias<float>();
+  float* out = to.out;
+  const float* saved = to.saved;
+  for (int row = 0; row < rows; ++row, sums += two_tiles, out += stride) {
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      Vec<float> sum = load(sums + v * width);
+      if constexpr (adds_to_out) sum = load(out + v * width) + sum;
+      if constexpr (has_saved)
+        sum = relu_gradient(load(saved + row * stride + v * width), sum);
+      else
+        sum = add_and_bound(sum, bias[v], lower_bound);
+      store(out + v * width, sum);
+    }
+  }
 }
 
 struct AmxUnit {
-  static constexpr Shares shares{width, 2 * width, tile_pair_columns, 8 * gemm_grain, 4 * packing_cost};
-  static constexpr int packed_lines = 2 * width;
+  static constexpr Shares shares{width, two_tiles, two_tiles, 8 * gemm_grain, 4 * packing_cost};
+  static constexpr int packed_lines = two_tiles;
   static constexpr int64_t depth_unit = square_steps, block_depth = 1024;  // steps
 
   static void pack_a(const Factor<float>& a, Range rows, Range steps, Pair* panel) {
     pack_squares(a, rows, steps, panel, packed_lines);
   }
   static void pack_b(const Factor<float>& b, Range columns, Range steps, Pair* panel) {
-    pack_pairs(b, columns, steps, panel, tile_pair_columns, ceil_divide(steps.size(), depth_unit) * width);
+    pack_pairs(b, columns, steps, panel, two_tiles, ceil_divide(steps.size(), depth_unit) * width);
   }
   AMX_CODE static void begin() {
     static constexpr TileShapes shapes;
@@ -67,9 +92,21 @@ struct AmxUnit {
                        const TileOutput<float>& to) {
     static constexpr decltype(&multiply_squares<1, 1>) kernels[2][2] = {
         {multiply_squares<1, 1>, multiply_squares<1, 2>}, {multiply_squares<2, 1>, multiply_squares<2, 2>}};
-    alignas(64) float sums[packed_lines * tile_pair_columns];
-    kernels[rows > width][columns > width](a, b, ceil_divide(depth, depth_unit), sums);
-    finish_tile(to, sums, tile_pair_columns, rows);
+    auto multiply_all = kernels[rows > width][columns > width];
+    int64_t blocks = ceil_divide(depth, depth_unit);
+    bool are_whole_tiles = rows % width == 0 && columns % width == 0;
+    if (are_whole_tiles && to.is_plain() && !to.adds_to_out) {
+      multiply_all(a, b, blocks, to.out, to.stride);
+      return;
+    }
+    alignas(64) float sums[packed_lines * two_tiles];
+    multiply_all(a, b, blocks, sums, two_tiles);
+    static constexpr decltype(&finish_rows<false, false>) finish[2][2] = {
+        {finish_rows<false, false>, finish_rows<false, true>}, {finish_rows<true, false>, finish_rows<true, true>}};
+    if (columns == two_tiles && to.is_short())
+      finish[to.adds_to_out][to.saved != nullptr](sums, rows, to);
+    else
+      finish_tile(to, sums, two_tiles, rows);
   }
   // A thread that holds tiles is dearer to switch.
   AMX_CODE static void end() { _tile_release(); }

@@ -15,6 +15,7 @@ namespace {
 // Measured on a Zen 4 core against float32: 32 x 1024 x 1024 takes 0.7 to 0.9 of the time, 16 x 1024 x 1024 1.0 to 1.2;
 // 256 x 256 x 8 0.7, 256 x 256 x 2 1.0.
 constexpr int64_t min_bfloat16_lines = 32, min_bfloat16_depth = 8;
+constexpr int64_t min_result_bytes_along_rows = 1 << 20;
 
 // A rectangle of out, computed by one thread; see PackedProduct for the order of the blocks and why threads share
 // nothing.
@@ -29,8 +30,12 @@ struct Bfloat16Product {
   int64_t a_panel_size = panel_pairs * Unit::packed_lines, b_panel_size = panel_pairs * Unit::shares.columns_per_panel;
   int64_t row_chunks = ceil_divide(row_panels.size() * a_panel_size * sizeof(Pair), chunk_bytes);
   int64_t column_blocks = ceil_divide(column_panels.size() * b_panel_size * sizeof(Pair), block_panels_bytes);
-  // With a single chunk of rows, each panel of b is used up before the next one takes its place.
-  bool keeps_b = row_chunks > 1;
+  // Either factor's panels may be the ones that meet each panel of the other. A large result, of which little stays in
+  // the L2, is written along its rows if b allows.
+  bool along_rows = product.m * product.n * sizeof(float) >= min_result_bytes_along_rows &&
+                    column_panels.size() * b_panel_size * sizeof(Pair) <= chunk_bytes;
+  // Else, with a single chunk of rows, each panel of b is used up before the next one takes its place.
+  bool keeps_b = along_rows || row_chunks > 1;
 
   void run() const {
     int64_t size_a = ceil_divide(row_panels.size(), row_chunks) * a_panel_size;
@@ -58,15 +63,19 @@ struct Bfloat16Product {
   }
 
   void multiply(Range rows, Range columns, Range steps, Pair* packed_a, Pair* packed_b) const {
-    for (int64_t row = rows.begin; row < rows.end; ++row)
-      Unit::pack_a(product.a, rows_of(row), steps, packed_a + (row - rows.begin) * a_panel_size);
-    bool packs_b = rows.begin == row_panels.begin;
-    for (int64_t column = columns.begin; column < columns.end; ++column) {
+    auto multiply_one = [&](int64_t row, int64_t column) {
+      Pair* a = packed_a + (row - rows.begin) * a_panel_size;
       Pair* b = packed_b + (keeps_b ? column - columns.begin : 0) * b_panel_size;
-      if (packs_b) Unit::pack_b(product.b, columns_of(column), steps, b);
+      if (column == columns.begin) Unit::pack_a(product.a, rows_of(row), steps, a);
+      if (row == (keeps_b ? row_panels : rows).begin) Unit::pack_b(product.b, columns_of(column), steps, b);
+      multiply_panels(rows_of(row), columns_of(column), steps, a, b);
+    };
+    if (along_rows)
       for (int64_t row = rows.begin; row < rows.end; ++row)
-        multiply_panels(rows_of(row), columns_of(column), steps, packed_a + (row - rows.begin) * a_panel_size, b);
-    }
+        for (int64_t column = columns.begin; column < columns.end; ++column) multiply_one(row, column);
+    else
+      for (int64_t column = columns.begin; column < columns.end; ++column)
+        for (int64_t row = rows.begin; row < rows.end; ++row) multiply_one(row, column);
   }
 
   void multiply_panels(Range rows, Range columns, Range steps, const Pair* a, const Pair* b) const {
