@@ -461,6 +461,23 @@ def test_the_step_of_every_kind_of_task_runs(task):
     assert figures["value"] == eager["value"]
 
 
+@pytest.mark.parametrize("fastest", ["none", "amx"])
+def test_steps_of_less_precision_are_measured_only_where_they_are_faster(monkeypatch, fastest):
+    monkeypatch.setattr(_cpu, "fastest_bfloat16", lambda: fastest)
+    precisions = {task.matmul_precision for task in training.select_tasks(["small"])}
+    assert precisions == ({"highest"} if fastest == "none" else {"highest", "medium"})
+
+
+def test_a_step_computes_in_the_precision_of_its_task():
+    values = [
+        training.run_process(
+            sys.executable, "minidl eager", training.Task((64, 64, 10), 64, matmul_precision=name), 1, 0.001
+        )["value"]
+        for name in ("highest", "medium")
+    ]
+    assert (values[0] != values[1]) == (_cpu.fastest_bfloat16() != "none" and _cpu.isa() == "avx512")
+
+
 def test_flops_of_a_step_are_those_counted_by_hand():
     task = training.Task((784, 256, 128, 10), 32)
     first, others = 784 * 256, 256 * 128 + 128 * 10

@@ -200,10 +200,10 @@ def set_float32_matmul_precision(precision: str) -> None:
     "highest" computes in float32. On a GPU from compute capability 8.0 on, "high" lets a product round its factors to
     TF32 - 11 bits of mantissa, to nearest, ties away from zero - and adds up in float32 on the tensor cores; on the CPU
     it changes nothing. "medium" lets a product round its factors to bfloat16 - 8 bits of mantissa, to nearest, ties to
-    even - and adds up in float32: on such a GPU, and where the CPU has AVX512-BF16 (`minidl info` says so), the kernels
-    for avx512 are in use, and it takes about half the time; elsewhere it changes nothing. It concerns matmul,
-    linear and their gradients where they are large enough to gain by it, in a captured step from its next call on; not
-    biases, activations, optimizers and float64.
+    even - and adds up in float32: on such a GPU, and on a CPU whose instructions for it outrun float32 (`minidl info`
+    says so): AMX, in a fifth to a half of the time, or AMD's AVX512-BF16, in about half; both with the kernels for
+    avx512. Elsewhere it changes nothing. It concerns matmul, linear and their gradients where they are large enough to
+    gain by it, in a captured step from its next call on; not biases, activations, optimizers and float64.
 
     The error of a sum over k products is then at most (2^-7 + 2^-16 + k 2^-23) * sum |a||b|: each factor is rounded by
     at most 2^-8 of itself; in TF32, which rounds by 2^-11, (2^-10 + 2^-22 + k 2^-23) * sum |a||b|. nan and infinity go

@@ -71,6 +71,7 @@ def torch_like_step(library: str, task: dict[str, Any], threads: int) -> Callabl
     torch = importlib.import_module("minidl" if library.startswith("minidl") else library)
     optim = importlib.import_module(torch.__name__ + ".optim")
     torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(task["matmul_precision"])
     torch.manual_seed(0)
     model = make_model(torch, task)
     pixels, classes = make_data(task["batch"], task["widths"][0], task["widths"][-1])

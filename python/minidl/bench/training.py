@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from minidl import _cpu
 from minidl.bench.processes import BUSY_SHARE, least_disturbed, run_worker
 from minidl.bench.roofs import Roofs
 
@@ -27,6 +28,7 @@ class Task:
     batch_norm: bool = False
     dropout: float = 0.0
     is_inference: bool = False
+    matmul_precision: str = "highest"
 
     @property
     def net(self) -> str:
@@ -39,7 +41,12 @@ class Task:
 
     @property
     def name(self) -> str:
-        return f"{self.net}; {'inference, ' if self.is_inference else ''}batch {self.batch}"
+        """
+        >>> Task((784, 10), 1, is_inference=True, matmul_precision="medium").name
+        '784-10; inference, batch 1, medium precision'
+        """
+        precision = f", {self.matmul_precision} precision" if self.matmul_precision != "highest" else ""
+        return f"{self.net}; {'inference, ' if self.is_inference else ''}batch {self.batch}{precision}"
 
     @property
     def flops(self) -> float:
@@ -53,7 +60,10 @@ class Task:
         return forward if self.is_inference else 2 * forward + 2.0 * self.batch * sum(weights[1:])
 
     def can_run_in(self, library: str) -> bool:
-        """scikit-learn has neither batch norm nor dropout, and here only its epochs are timed."""
+        """scikit-learn has neither batch norm nor dropout, and here only its epochs are timed; neither it nor JAX has
+        products of less than float32 on a CPU."""
+        if self.matmul_precision != "highest" and library in ("jax", "sklearn"):
+            return False
         return library != "sklearn" or not (self.batch_norm or self.dropout or self.is_inference)
 
 
@@ -63,17 +73,22 @@ TASKS = [
     Task(NORMALIZED, 128, batch_norm=True, dropout=0.2),
     Task(WIDE, 128, dropout=0.5),
     *(Task(SMALL, batch, is_inference=True) for batch in (1, 128)),
+    *(Task(SMALL, batch, matmul_precision="medium") for batch in (128, 512)),
+    Task(WIDE, 128, dropout=0.5, matmul_precision="medium"),
 ]
 NETS = {"small": SMALL, "normalized": NORMALIZED, "wide": WIDE}
 
 
 def select_tasks(nets: Sequence[str], batches: Sequence[int] = ()) -> list[Task]:
-    """The tasks of some nets (all for none) and batch sizes (all for none). ValueError where none is left."""
+    """The tasks of some nets (all for none) and batch sizes (all for none), those of less precision only where it makes
+    products faster. ValueError where none is left."""
     for net in nets:
         if net not in NETS:
             raise ValueError(f"--net must be one of {', '.join(NETS)}, got {net!r}")
     chosen = {NETS[net] for net in nets} or set(NETS.values())
-    tasks = [task for task in TASKS if task.widths in chosen and (not batches or task.batch in batches)]
+    precisions = ["highest"] if _cpu.fastest_bfloat16() == "none" else ["highest", "medium"]
+    possible = [task for task in TASKS if task.matmul_precision in precisions]
+    tasks = [task for task in possible if task.widths in chosen and (not batches or task.batch in batches)]
     if not tasks:
         known = sorted({task.batch for task in TASKS if task.widths in chosen})
         raise ValueError(f"--batch must be one of {', '.join(str(batch) for batch in known)} for these nets")
