@@ -89,7 +89,8 @@ def symbols_of_kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     def symbols(job: tuple[str, Path]) -> tuple[str, str]:
         isa, source = job
         target = folder / f"{isa}_{source.stem}.o"
-        includes = [f"-I{ROOT / folder}" for folder in ("csrc", "csrc/cpu", f"csrc/cpu/isa/{isa}")]
+        folders = ("csrc", "csrc/cpu", f"csrc/cpu/isa/{isa}", "csrc/cpu/isa/without_bfloat16")
+        includes = [f"-I{ROOT / folder}" for folder in folders]
         options = [*compile_options(isa), "-O0", "-fPIC", "-std=gnu++20", f"-DMINIDL_TARGET=cpu_{isa}"]
         subprocess.run([compiler, *options, *includes, "-c", str(source), "-o", str(target)], check=True)
         return target.name, subprocess.run([nm, "-C", str(target)], check=True, capture_output=True, text=True).stdout
