@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from comparison import assert_bitwise_equal, assert_close
+from comparison import assert_bitwise_equal, assert_close, assert_denormal_numbers_are_kept
 from minidl import _cpu
 from minidl.backends import Backend
 
@@ -116,6 +116,61 @@ def test_denormal_numbers_are_neither_flushed_nor_lost(dtype: type, backend: Bac
     below = np.log(tiny.astype(np.longdouble)).astype(dtype)
     expected = np.exp(below.astype(np.longdouble))
     assert error_in_ulp(run(backend, "exp_forward", below), expected).max() <= 1.5
+
+
+# Functions made of exponentials, with their parameters, and where the exponential is denormal.
+FLUSHING: dict[str, tuple[tuple[float, ...], str]] = {
+    "sigmoid": ((), "e^x"),
+    "silu": ((), "e^x"),
+    "mish": ((), "e^x"),
+    "softplus": ((1.0, 20.0), "e^x"),
+    "gelu": ((), "e^(-x^2/2)"),
+}
+
+
+@each_dtype
+@pytest.mark.parametrize("isa", _cpu.available_isas())
+@pytest.mark.parametrize("name", FLUSHING)
+def test_denormal_exponentials_count_as_zero_on_the_cpu(name: str, isa: str, dtype: type) -> None:
+    _cpu.set_isa(isa)
+    scalars, exponential = FLUSHING[name]
+    lowest = math.log(np.finfo(dtype).tiny)
+    x = np.linspace(lowest - 1, lowest - 10, 100_003).astype(dtype)
+    x = x if exponential == "e^x" else -np.sqrt(-2 * x)
+    for threads in (1, 2):
+        _cpu.set_thread_count(threads)
+        out, grad_x = np.full_like(x, np.nan), np.full_like(x, np.nan)
+        getattr(_cpu, f"{name}_forward")(x, out, *scalars)
+        saved = out if name == "sigmoid" else x
+        getattr(_cpu, f"{name}_backward")(saved, np.ones_like(x), grad_x, *scalars)
+        assert not out.any()
+        assert not grad_x.any()
+    assert_denormal_numbers_are_kept(dtype)
+
+
+@each_dtype
+@pytest.mark.parametrize("isa", _cpu.available_isas())
+def test_denormal_terms_count_as_zero_in_softmax_and_its_logarithm(isa: str, dtype: type) -> None:
+    _cpu.set_isa(isa)
+    lowest = math.log(np.finfo(dtype).tiny)
+    for columns in (7, 300):
+        x = np.linspace(lowest - 1, lowest - 10, 500 * columns).reshape(500, columns).astype(dtype)
+        x[:, 3] = 0
+        expected = np.where(x == 0, dtype(1), dtype(0))
+        out = np.full_like(x, np.nan)
+        _cpu.softmax_forward(x, out)
+        assert_bitwise_equal(out, expected, f"softmax of {columns}")
+        _cpu.log_softmax_forward(x, out)
+        assert_bitwise_equal(out, x, f"log_softmax of {columns}")
+    assert_denormal_numbers_are_kept(dtype)
+
+
+@each_dtype
+def test_exp_of_what_it_cannot_hold_is_zero_and_nan_stays(dtype: type, backend: Backend) -> None:
+    out = run(backend, "exp_forward", np.array([-746, -1e4, -1e30, -np.inf, np.nan, -0.0], dtype))
+    assert not out[:4].any()
+    assert np.isnan(out[4])
+    assert out[5] == 1
 
 
 @each_dtype

@@ -228,7 +228,9 @@ SIMD_INLINE NormalTail<T> normal_tail(Vec<T> x) {
 template <typename T>
 SIMD_INLINE Vec<T> erf(Vec<T> x) {
   Vec<T> magnitude = abs(x);
-  Vec<T> tail = normal_tail(magnitude * Vec<T>(T(1.41421356237309504880))).tail;
+  // From 6 on it is 1, and the tail soon denormal.
+  Vec<T> bounded = min(Vec<T>(T(6)), magnitude);
+  Vec<T> tail = normal_tail(bounded * Vec<T>(T(1.41421356237309504880))).tail;
   Vec<T> far = copysign(fma(Vec<T>(T(-2)), tail, Vec<T>(T(1))), x);
   Vec<T> near_zero = fma(x, polynomial(x * x, MathConstants<T>::erf), x);
   return select(magnitude < Vec<T>(T(1)), near_zero, far);

@@ -1,4 +1,5 @@
 // Losses: those of class labels, fused with their gradients, and the losses that compare element by element.
+#include "float_mode.h"
 #include "kernels.h"
 #include "pairwise.h"
 #include "parallel.h"
@@ -325,12 +326,12 @@ void huber_backward(Stream stream, const T* x, const T* target, const T* grad_ou
 }
 
 }  // namespace
-EXPORT(cross_entropy_forward)
+EXPORT_FLUSHING(cross_entropy_forward)
 EXPORT(nll_forward)
 EXPORT(bce_forward)
 EXPORT(bce_backward)
-EXPORT(bce_with_logits_forward)
-EXPORT(bce_with_logits_backward)
+EXPORT_FLUSHING(bce_with_logits_forward)
+EXPORT_FLUSHING(bce_with_logits_backward)
 EXPORT(mse_forward)
 EXPORT(mse_backward)
 EXPORT(l1_forward)

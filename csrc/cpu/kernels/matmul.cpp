@@ -41,7 +41,6 @@ void multiply(Stream stream, const Product<T>& p) {
 template <typename T>
 void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_t m, int64_t n, int64_t k,
             int64_t batch_stride_a, int64_t batch_stride_b, bool transpose_a, bool transpose_b, bool accumulate) {
-  const minidl::FlushDenormals while_it_lives;
   // Many matrices times one are a single tall matrix times that one.
   if (batch_stride_b == 0 && !transpose_a && (batch_stride_a == m * k)) {
     m *= batch;
@@ -68,7 +67,6 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
 template <typename T>
 void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, int64_t rows,
                     int64_t in_features, int64_t out_features, Activation activation) {
-  const minidl::FlushDenormals while_it_lives;
   multiply(stream, Product<T>{rows, out_features, in_features, Factor<T>(x, rows, in_features, true),
                               Factor<T>(weight, out_features, in_features, true), out, false, bias, activation});
 }
@@ -76,7 +74,6 @@ void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T
 template <typename T>
 void linear_backward_input(Stream stream, const T* grad_out, const T* weight, const T* saved, T* grad_x, int64_t rows,
                            int64_t in_features, int64_t out_features, Activation activation) {
-  const minidl::FlushDenormals while_it_lives;
   if (activation == Activation::none) saved = nullptr;
   multiply(stream,
            Product<T>{rows, in_features, out_features, Factor<T>(grad_out, rows, out_features, true),
@@ -92,9 +89,9 @@ void linear_backward_weight(Stream stream, const T* grad_out, const T* x, T* gra
                               Factor<T>(x, in_features, rows, false), grad_weight, accumulate});
 }
 }  // namespace
-EXPORT(matmul)
-EXPORT(linear_forward)
-EXPORT(linear_backward_input)
+EXPORT_FLUSHING(matmul)
+EXPORT_FLUSHING(linear_forward)
+EXPORT_FLUSHING(linear_backward_input)
 EXPORT(linear_backward_weight)
 
 }  // namespace MINIDL_TARGET

@@ -1,4 +1,5 @@
 // Softmax, its logarithm and logsumexp along rows, forward and backward.
+#include "float_mode.h"
 #include "kernels.h"
 #include "rows.h"
 #include "simd.h"
@@ -75,11 +76,11 @@ void logsumexp_backward(Stream stream, const T* x, const T* out, const T* grad_o
 }
 
 }  // namespace
-EXPORT(softmax_forward)
-EXPORT(softmax_backward)
-EXPORT(log_softmax_forward)
-EXPORT(log_softmax_backward)
-EXPORT(logsumexp_forward)
-EXPORT(logsumexp_backward)
+EXPORT_FLUSHING(softmax_forward)
+EXPORT_FLUSHING(softmax_backward)
+EXPORT_FLUSHING(log_softmax_forward)
+EXPORT_FLUSHING(log_softmax_backward)
+EXPORT_FLUSHING(logsumexp_forward)
+EXPORT_FLUSHING(logsumexp_backward)
 
 }  // namespace MINIDL_TARGET

@@ -51,6 +51,8 @@ def _log_softmax_of_rows(x: Tensor) -> Tensor:
 def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """e^x / sum of e^x along dim, shifted by the maximum so that nothing overflows; nan along a dim of only -inf.
 
+    On the CPU, what would be a denormal number is 0: elements 87 below the maximum, 708 in float64.
+
     >>> import minidl
     >>> minidl.softmax(minidl.tensor([0.0, 0.0]), 0).tolist()
     [0.5, 0.5]
