@@ -18,7 +18,7 @@ each_layout = pytest.mark.parametrize(
 )
 
 # m, n, k: tiles of all heights that such products have, columns that fill part of a vector, one, and several panels,
-# odd depths, the shortest one; then several blocks of k, of rows and of columns.
+# odd depths, the shortest one; then several blocks of k, of rows and of columns, and results written along their rows.
 SHAPES = [(33 + extra, 32 + extra, 64 + extra) for extra in range(16)]
 SHAPES += [
     (32, 32, 8),
@@ -30,7 +30,7 @@ SHAPES += [
     (127, 97, 101),
     (128, 256, 784),
 ]
-BLOCKS = [(40, 70, 2049), (70, 40, 4131), (2100, 70, 1030), (70, 4200, 2050)]
+BLOCKS = [(40, 70, 2049), (70, 40, 4131), (2100, 70, 1030), (70, 4200, 2050), (530, 541, 130), (530, 541, 1100)]
 
 
 @pytest.fixture(params=["avx512", "amx"])
@@ -113,7 +113,7 @@ def test_error_against_unrounded_factors_keeps_the_documented_bound(
 
 @each_layout
 def test_product_does_not_depend_on_the_threads(bfloat16: str, transpose: tuple[bool, bool]) -> None:
-    for m, n, k in [(64, 96, 257), (131, 113, 127), (40, 700, 2100), (700, 40, 2100)]:
+    for m, n, k in [(64, 96, 257), (131, 113, 127), (40, 700, 2100), (700, 40, 2100), (530, 541, 130)]:
         a, b = make_factors(m, n, k, transpose)
         results = []
         for threads in (1, 2, 3):
@@ -267,7 +267,7 @@ def test_fastest_instructions_are_available_ones() -> None:
     assert _cpu.bfloat16() == _cpu.fastest_bfloat16()
 
 
-@pytest.mark.parametrize("name", ["avx2", "", *({"amx", "avx512"} - set(_cpu.available_bfloat16()))])
+@pytest.mark.parametrize("name", ["avx2", "", *sorted({"amx", "avx512"} - set(_cpu.available_bfloat16()))])
 def test_instructions_that_are_missing_raise_and_change_nothing(name: str) -> None:
     before = _cpu.bfloat16()
     with pytest.raises(ValueError, match=f"'{name}' is not available on this machine; it has: none"):

@@ -246,7 +246,7 @@ struct PackedProduct {
   }
 };
 
-// What threads share of a product: whole panels of columns, and rows in whole units, an even number of panels each.
+// How threads share a product: each gets whole panels of columns, and as many panels of rows, of whole units of rows.
 struct Shares {
   int64_t row_unit, rows_per_panel, columns_per_panel;
   int64_t grain;         // multiply-adds that are worth another thread
