@@ -236,7 +236,9 @@ def test_activations_equal_the_cpus(name: str, dtype: type, backend: Backend) ->
         getattr(kernels, f"{name}_backward")(saved, grad_out, grad_x, *SCALARS.get(name, ()))
         results.append((out, grad_x))
     for what, actual, expected in zip(("out", "grad_x"), *results, strict=True):
-        # Slopes that cross 0 are exact relative to their terms; tails of gelu_tanh magnify its argument's rounding.
+        # Slopes that cross 0 are exact relative to their terms; tails of gelu_tanh magnify its argument's rounding. On
+        # the CPU silu and mish are 0 where e^x is denormal, and may lose |x| < 800 of the smallest normal numbers.
         magnitude = np.maximum(np.abs(expected.astype(np.float64)), np.abs(grad_out) if what == "grad_x" else 0)
         rounding = 64 if name == "gelu_tanh" else 16
+        magnitude = magnitude + 800 * float(limits.tiny / limits.eps) / rounding * (name in ("silu", "mish"))
         assert_close(actual, expected.astype(np.float64), rounding, f"{name}'s {what}", magnitude)
