@@ -23,6 +23,12 @@ def error_in_epsilons(actual: Array, expected: Array, scale: Array | None = None
     return np.where(same, 0, np.where(np.isnan(error), np.inf, error))
 
 
+def scale_with_lost(expected: Array, lost: float, dtype: type, epsilons: float) -> Array:
+    """The scale for assert_close of results that may lose `lost` smallest normal numbers besides their `epsilons`."""
+    limits = np.finfo(dtype)
+    return np.abs(expected) + lost * float(limits.tiny / limits.eps) / epsilons
+
+
 def assert_close(actual: Array, expected: Array, epsilons: float, what: str, scale: Array | None = None) -> None:
     """Fails where an element is further than `epsilons` from `expected`; integers must be equal."""
     actual, expected = np.asarray(actual), np.asarray(expected)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from comparison import assert_bitwise_equal, assert_close
+from comparison import assert_bitwise_equal, assert_close, scale_with_lost
 from minidl import _cpu
 from minidl.backends import Backend
 
@@ -240,5 +240,5 @@ def test_activations_equal_the_cpus(name: str, dtype: type, backend: Backend) ->
         # the CPU silu and mish are 0 where e^x is denormal, and may lose |x| < 800 of the smallest normal numbers.
         magnitude = np.maximum(np.abs(expected.astype(np.float64)), np.abs(grad_out) if what == "grad_x" else 0)
         rounding = 64 if name == "gelu_tanh" else 16
-        magnitude = magnitude + 800 * float(limits.tiny / limits.eps) / rounding * (name in ("silu", "mish"))
+        magnitude = scale_with_lost(magnitude, 800 if name in ("silu", "mish") else 0, dtype, rounding)
         assert_close(actual, expected.astype(np.float64), rounding, f"{name}'s {what}", magnitude)

@@ -17,7 +17,7 @@ namespace {
 constexpr Bfloat16 all[] = {Bfloat16::amx, Bfloat16::avx512};  // fastest first
 
 // Intel, Architecture Instruction Set Extensions, CPUID leaf 7; Linux, Documentation/arch/x86/xstate.rst.
-bool request_amx() {
+[[maybe_unused]] bool request_amx() {
 #if defined(__x86_64__) && defined(__linux__)
   constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
   constexpr long request_permission = 0x1023, tile_data = 18;
@@ -30,19 +30,19 @@ bool request_amx() {
 #endif
 }
 
-bool is_available(Bfloat16 instructions) {
+bool is_available([[maybe_unused]] Bfloat16 instructions) {
 #if defined(__x86_64__)
   // Factors are rounded by AVX512-BF16 in any case.
   static const bool has_avx512 = __builtin_cpu_supports("avx512bf16"), has_amx = has_avx512 && request_amx();
   return instructions == Bfloat16::amx ? has_amx : has_avx512;
 #else
-  return instructions == Bfloat16::none;
+  return false;
 #endif
 }
 
 // Intel's processors multiply bfloat16 vectors at the rate of float32's. Layers of 784 to 1024 on an Emerald Rapids
 // Xeon took twice as long as in float32.
-bool outruns_float32(Bfloat16 instructions) {
+bool outruns_float32([[maybe_unused]] Bfloat16 instructions) {
 #if defined(__x86_64__)
   return instructions == Bfloat16::amx || __builtin_cpu_is("amd");
 #else
