@@ -145,6 +145,19 @@ def test_nan_reaches_every_loss(backend: Backend) -> None:
         assert np.isnan(loss(x, t).item()), loss.__name__
 
 
+def test_gradients_larger_than_the_caches_have_the_bits_of_few(backend: Backend) -> None:
+    random = np.random.default_rng(12)
+    x, target = (random.uniform(0.1, 0.9, 8_500_003).astype(np.float32) for _ in range(2))
+    grad_out = random.standard_normal(x.size, np.float32)
+    for kernel in ("mse_backward", "l1_backward", "bce_backward", "bce_with_logits_backward"):
+        grad = np.full_like(x, 7)
+        getattr(_cpu, kernel)(x, target, grad_out, grad, Reduction.none)
+        for part in (slice(0, 1001), slice(4_250_000, 4_251_001), slice(x.size - 1001, x.size)):
+            few = np.empty(1001, np.float32)
+            getattr(_cpu, kernel)(x[part], target[part], grad_out[part], few, Reduction.none)
+            assert_bitwise_equal(grad[part], few, kernel)
+
+
 LABELS = Tensor(np.array([0, 1]))
 LOGITS = Tensor(np.zeros((2, 3), np.float32))
 REFUSED: list[tuple[Callable[..., Any], type[Exception], str]] = [

@@ -22,9 +22,6 @@ void dropout_forward(Stream stream, const T* x, const int64_t* ticket, T* out, i
           dropout.of_group(first / per_group, factors);
           const T* from = x + first;
           T* to = out + first;
-          // A group's bits take so long that the processor would ask for its elements one group late.
-          if (is_streamed)
-            for (int i = 0; i < per_group; i += 64 / (int)sizeof(T)) __builtin_prefetch(from + 4 * per_group + i);
           const int64_t count = end - first < per_group ? end - first : per_group;
           auto body = [=, &factors](auto at) { at.store(to, at(from) * at(factors)); };
           if (is_streamed)

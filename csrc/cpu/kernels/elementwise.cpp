@@ -102,8 +102,7 @@ SIMD_INLINE Mask<T> load_truth(const uint8_t* from, int count) {
 template <Step step_a, Step step_b, bool is_streamed, typename T>
 SIMD_INLINE void choose_row(const uint8_t* test, const T* x, const T* y, T* out, int64_t begin, int64_t end) {
   auto body = [=](auto at) {
-    at.store(out, select(load_truth<T>(test + at.index, at.count), load_step<step_a>(x, at.index, 0, at.count),
-                         load_step<step_b>(y, at.index, 0, at.count)));
+    at.store(out, select(load_truth<T>(test + at.index, at.count), load_step<step_a>(x, at), load_step<step_b>(y, at)));
   };
   if constexpr (is_streamed)
     for_streamed_vectors(out, begin, end, body);
@@ -113,7 +112,7 @@ SIMD_INLINE void choose_row(const uint8_t* test, const T* x, const T* y, T* out,
 
 template <Step step, bool is_streamed, typename T>
 SIMD_INLINE void copy_row(const T* from, T* out, int64_t begin, int64_t end) {
-  auto body = [=](auto at) { at.store(out, load_step<step>(from, at.index, 0, at.count)); };
+  auto body = [=](auto at) { at.store(out, load_step<step>(from, at)); };
   if constexpr (is_streamed)
     for_streamed_vectors(out, begin, end, body);
   else

@@ -93,13 +93,12 @@ inline Step step_of(int64_t stride) {
   return stride == 1 ? Step::contiguous : stride == 0 ? Step::constant : Step::strided;
 }
 
-template <Step step, typename T>
-SIMD_INLINE Vec<T> load_step(const T* from, int64_t i, int64_t stride, int count) {
-  if constexpr (step == Step::contiguous)
-    return count == Vec<T>::width ? load(from + i) : load_partial(from + i, count);
+template <Step step, typename T, typename Place>
+SIMD_INLINE Vec<T> load_step(const T* from, Place at, int64_t stride = 0) {
+  if constexpr (step == Step::contiguous) return at(from);
   if constexpr (step == Step::constant) return Vec<T>(*from);
   Vec<T> v{};
-  for (int lane = 0; lane < count; ++lane) v.lanes[lane] = from[(i + lane) * stride];
+  for (int lane = 0; lane < at.count; ++lane) v.lanes[lane] = from[(at.index + lane) * stride];
   return v;
 }
 
@@ -107,8 +106,7 @@ template <Step step_a, Step step_b, bool is_streamed, typename T, typename F>
 SIMD_INLINE void map_row(const T* a, const T* b, T* out, int64_t stride_a, int64_t stride_b, int64_t begin, int64_t end,
                          F f) {
   auto body = [=](auto at) {
-    at.store(out,
-             f(load_step<step_a>(a, at.index, stride_a, at.count), load_step<step_b>(b, at.index, stride_b, at.count)));
+    at.store(out, f(load_step<step_a>(a, at, stride_a), load_step<step_b>(b, at, stride_b)));
   };
   if constexpr (is_streamed)
     for_streamed_vectors(out, begin, end, body);

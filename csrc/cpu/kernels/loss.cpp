@@ -199,8 +199,14 @@ void nll_forward(Stream stream, const T* log_probs, const int64_t* labels, const
 
 template <typename T, typename Value>
 SIMD_INLINE void map_elements(Stream stream, int64_t size, T* out, Value value) {
+  const bool is_streamed = size * (int64_t)sizeof(T) >= streamed_bytes;
   parallel_for(stream, size, 16384, [=](int64_t begin, int64_t end) {
-    for_vectors<T>(begin, end, [=](auto at) { at.store(out, value(at)); });
+    auto body = [=](auto at) { at.store(out, value(at)); };
+    if (is_streamed)
+      for_streamed_vectors(out, begin, end, body);
+    else
+      for_vectors<T>(begin, end, body);
+    native_finish_streams();
   });
 }
 

@@ -227,8 +227,6 @@ SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, 
         int64_t line_number = begin / line;
         for (int64_t first = begin; first < end; first += per_group) {
           dropout.of_group(first / per_group, factors);
-          if (is_streamed)
-            for (int i = 0; i < per_group; i += 64 / (int)sizeof(T)) __builtin_prefetch(x + first + 4 * per_group + i);
           const int64_t last = end - first < per_group ? end : first + per_group;
           for (int64_t from = first; from < last;) {
             const int64_t line_begin = line_number * line, line_end = line_begin + line;
