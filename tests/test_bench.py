@@ -461,21 +461,26 @@ def test_the_step_of_every_kind_of_task_runs(task):
     assert figures["value"] == eager["value"]
 
 
-@pytest.mark.parametrize("fastest", ["none", "amx"])
-def test_steps_of_less_precision_are_measured_only_where_they_are_faster(monkeypatch, fastest):
-    monkeypatch.setattr(_cpu, "fastest_bfloat16", lambda: fastest)
+@pytest.mark.parametrize(("most", "faster"), [(0, set()), (1, {"medium"}), (2, {"medium", "high"})])
+def test_steps_of_less_precision_are_measured_only_where_they_are_faster(monkeypatch, most, faster):
+    monkeypatch.setattr(_cpu, "fastest_bfloat16", lambda pieces: "amx" if pieces <= most else "none")
     precisions = {task.matmul_precision for task in training.select_tasks(["small"])}
-    assert precisions == ({"highest"} if fastest == "none" else {"highest", "medium"})
+    assert precisions == {"highest", *faster}
 
 
 def test_a_step_computes_in_the_precision_of_its_task():
     values = [
         training.run_process(
-            sys.executable, "minidl eager", training.Task((64, 64, 10), 64, matmul_precision=name), 1, 0.001
+            sys.executable,
+            "minidl eager",
+            training.Task((64, 64, 10), 64, is_inference=True, matmul_precision=name),
+            1,
+            0.001,
         )["value"]
-        for name in ("highest", "medium")
+        for name in ("highest", "medium", "high")
     ]
-    assert (values[0] != values[1]) == (_cpu.fastest_bfloat16() != "none" and _cpu.isa() == "avx512")
+    for value, pieces in zip(values[1:], (1, 2), strict=True):
+        assert (value != values[0]) == (_cpu.fastest_bfloat16(pieces) != "none" and _cpu.isa() == "avx512")
 
 
 def test_flops_of_a_step_are_those_counted_by_hand():

@@ -161,11 +161,14 @@ def test_equal_runs_have_equal_fingerprints():
 
 
 def test_matmul_precision_is_kept_in_the_run_and_decides_what_it_computes():
-    exact, record = record_of(), record_of("--matmul-precision", "medium")
-    assert record["config"]["matmul_precision"] == "medium"
-    is_rounded = _cpu.fastest_bfloat16() != "none" and _cpu.isa() == "avx512"
-    assert (record["fingerprint"] != exact["fingerprint"]) == is_rounded
-    assert record_of()["fingerprint"] == exact["fingerprint"]
+    large = ("--hidden", "64", "--batch-size", "64")  # enough for factors in two pieces
+    exact = record_of(*large)
+    for name, pieces in (("medium", 1), ("high", 2)):
+        record = record_of(*large, "--matmul-precision", name)
+        assert record["config"]["matmul_precision"] == name
+        is_rounded = _cpu.fastest_bfloat16(pieces) != "none" and _cpu.isa() == "avx512"
+        assert (record["fingerprint"] != exact["fingerprint"]) == is_rounded
+    assert record_of(*large)["fingerprint"] == exact["fingerprint"]
     assert "must be one of highest, high, medium" in call("train", "--matmul-precision", "low").stderr
 
 

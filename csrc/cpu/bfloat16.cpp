@@ -40,6 +40,9 @@ bool is_available([[maybe_unused]] Bfloat16 instructions) {
 #endif
 }
 
+// Products of two pieces are three of one, which pays by AMX alone.
+int max_pieces(Bfloat16 instructions) { return instructions == Bfloat16::amx ? 2 : 1; }
+
 // Intel's processors multiply bfloat16 vectors at the rate of float32's. Layers of 784 to 1024 on an Emerald Rapids
 // Xeon took twice as long as in float32.
 bool outruns_float32([[maybe_unused]] Bfloat16 instructions) {
@@ -70,16 +73,22 @@ std::vector<std::string> available_bfloat16() {
   return names;
 }
 
-std::string fastest_bfloat16() {
+std::string fastest_bfloat16(int pieces) {
   for (Bfloat16 instructions : all)
-    if (is_available(instructions) && outruns_float32(instructions)) return name_of(instructions);
+    if (is_available(instructions) && outruns_float32(instructions) && pieces <= max_pieces(instructions))
+      return name_of(instructions);
   return name_of(Bfloat16::none);
 }
 
-void choose_bfloat16(const std::string& name) {
-  if (name == name_of(Bfloat16::none)) return set_bfloat16(Bfloat16::none);
-  for (Bfloat16 instructions : all)
-    if (name == name_of(instructions) && is_available(instructions)) return set_bfloat16(instructions);
+void choose_bfloat16(const std::string& name, int pieces) {
+  if (name == name_of(Bfloat16::none)) return set_rounding({});
+  for (Bfloat16 instructions : all) {
+    if (name != name_of(instructions) || !is_available(instructions)) continue;
+    if (pieces < 1 || pieces > max_pieces(instructions))
+      throw std::invalid_argument("set_bfloat16(): with '" + name + "' pieces must be from 1 to " +
+                                  std::to_string(max_pieces(instructions)) + ", got " + std::to_string(pieces));
+    return set_rounding({instructions, pieces});
+  }
   std::string known = name_of(Bfloat16::none);
   for (const std::string& available : available_bfloat16()) known += ", " + available;
   throw std::invalid_argument("set_bfloat16(): '" + name + "' is not available on this machine; it has: " + known);

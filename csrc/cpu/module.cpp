@@ -89,12 +89,15 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("available_bfloat16", &available_bfloat16,
         "Instructions that multiply bfloat16 numbers and that this CPU has, fastest first; the kernels for avx512 use "
         "them.");
-  m.def("fastest_bfloat16", &fastest_bfloat16, "Those of them that outrun float32, or \"none\".");
-  m.def("bfloat16", [] { return name_of(current_stream().bfloat16); }, "The instructions in use, or \"none\".");
+  m.def("fastest_bfloat16", &fastest_bfloat16,
+        "Those of them that outrun float32 with factors in so many pieces, or \"none\".", "pieces"_a = 1);
+  m.def(
+      "bfloat16", [] { return name_of(current_stream().rounding.instructions); },
+      "The instructions in use, or \"none\".");
   m.def("set_bfloat16", &choose_bfloat16,
-        "Lets float32 products round their factors to bfloat16 and multiply them by these instructions; \"none\" does "
-        "not.",
-        "instructions"_a);
+        "Lets float32 products round their factors to bfloat16, or with 2 pieces to the sum of two such numbers, and "
+        "multiply them by these instructions; \"none\" does not.",
+        "instructions"_a, "pieces"_a = 1);
   m.def("empty", &empty_array, "An uninitialised array in 64-byte aligned, pooled memory.", "shape"_a, "dtype"_a);
   bind_plan(m);
   m.def(

@@ -8,12 +8,12 @@
 namespace minidl {
 namespace {
 
-std::atomic<Bfloat16> bfloat16{Bfloat16::none};
+std::atomic<Rounding> current_rounding{Rounding{}};
 
 }  // namespace
 
-Stream current_stream() { return {thread_count(), bfloat16.load(std::memory_order_relaxed)}; }
+Stream current_stream() { return {thread_count(), current_rounding.load(std::memory_order_relaxed)}; }
 
-void set_bfloat16(Bfloat16 instructions) { bfloat16.store(instructions, std::memory_order_relaxed); }
+void set_rounding(Rounding rounding) { current_rounding.store(rounding, std::memory_order_relaxed); }
 
 }  // namespace minidl

@@ -204,9 +204,9 @@ def expm1_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = e^x - 1
     """
-def fastest_bfloat16() -> str:
+def fastest_bfloat16(pieces: typing.SupportsInt | typing.SupportsIndex = 1) -> str:
     """
-    Those of them that outrun float32, or "none".
+    Those of them that outrun float32 with factors in so many pieces, or "none".
     """
 def fill(out: numpy.ndarray | None, value: typing.SupportsFloat | typing.SupportsIndex) -> None:
     """
@@ -472,9 +472,9 @@ def selu_forward(x: numpy.ndarray | None, out: numpy.ndarray | None) -> None:
     """
     out = scale * (x > 0 ? x : alpha * (e^x - 1)), Klambauer 2017
     """
-def set_bfloat16(instructions: str) -> None:
+def set_bfloat16(instructions: str, pieces: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
     """
-    Lets float32 products round their factors to bfloat16 and multiply them by these instructions; "none" does not.
+    Lets float32 products round their factors to bfloat16, or with 2 pieces to the sum of two such numbers, and multiply them by these instructions; "none" does not.
     """
 def set_isa(name: str) -> None:
     """

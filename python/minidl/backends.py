@@ -197,18 +197,27 @@ _matmul_precision = "highest"
 def set_float32_matmul_precision(precision: str) -> None:
     """Says how exact float32 matrix products have to be: "highest" (the default), "high" or "medium".
 
-    "highest" computes in float32. On a GPU from compute capability 8.0 on, "high" lets a product round its factors to
-    TF32 - 11 bits of mantissa, to nearest, ties away from zero - and adds up in float32 on the tensor cores; on the CPU
-    it changes nothing. "medium" lets a product round its factors to bfloat16 - 8 bits of mantissa, to nearest, ties to
-    even - and adds up in float32: on such a GPU, and on a CPU whose instructions for it outrun float32 (`minidl info`
-    says so): AMX, in a fifth to a half of the time, or AMD's AVX512-BF16, in about half; both with the kernels for
-    avx512. Elsewhere it changes nothing. It concerns matmul, linear and their gradients where they are large enough to
-    gain by it, in a captured step from its next call on; not biases, activations, optimizers and float64.
+    "highest" computes in float32. The others let a product round its factors, and add up in float32, where that is
+    faster (`minidl info` says so for the CPU); elsewhere they change nothing. They concern matmul, linear and their
+    gradients where they are large enough to gain by it, in a captured step from its next call on; not biases,
+    activations, optimizers and float64. Results do not depend on the number of threads.
 
-    The error of a sum over k products is then at most (2^-7 + 2^-16 + k 2^-23) * sum |a||b|: each factor is rounded by
-    at most 2^-8 of itself; in TF32, which rounds by 2^-11, (2^-10 + 2^-22 + k 2^-23) * sum |a||b|. nan and infinity go
-    through. Factors beyond 3.39e38, which neither can hold, become infinite; on the CPU, factors and sums below
-    1.18e-38 (denormal numbers) count as zero. Results do not depend on the number of threads.
+    ======== =========================================== ==================================== =======================
+    name     where                                       a factor becomes                     error over sum |a||b|
+    ======== =========================================== ==================================== =======================
+    "high"   CPUs with AMX, in about half the time       the sum of two bfloat16 numbers      2^-14 + k 2^-22
+    "high"   GPUs from compute capability 8.0 on         TF32: 11 bits, ties away from zero   2^-10 + 2^-22 + k 2^-23
+    "medium" CPUs with AMX, in a fifth to a half of the  bfloat16: 8 bits, ties to even       2^-7 + 2^-16 + k 2^-23
+             time, or AMD's AVX512-BF16, in about half;
+             GPUs from compute capability 8.0 on
+    ======== =========================================== ==================================== =======================
+
+    The last column bounds the error of a sum over k products. Of two bfloat16 numbers a factor's second one is what the
+    first leaves, rounded: together they are off by 2^-16 of it at most, and the product of the second ones, another
+    2^-16, is left out. AMX and AVX512-BF16 come with the kernels for avx512.
+
+    nan and infinity go through. Factors beyond 3.39e38, which none of these types can hold, become infinite. On the
+    CPU, factors and sums below 1.18e-38 (denormal numbers) count as zero; of two numbers a factor, infinity gives nan.
 
     Raises ValueError for another name.
 
@@ -227,7 +236,8 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def _apply_matmul_precision() -> None:
-    _cpu.set_bfloat16(_cpu.fastest_bfloat16() if _matmul_precision == "medium" else "none")
+    pieces = {"highest": 0, "high": 2, "medium": 1}[_matmul_precision]
+    _cpu.set_bfloat16(_cpu.fastest_bfloat16(pieces) if pieces else "none", pieces)
     if cuda is not None:
         cuda.kernels.set_allows_bfloat16(_matmul_precision == "medium")
         cuda.kernels.set_allows_tf32(_matmul_precision == "high")

@@ -56,7 +56,7 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
     parallel_for(
         stream, batch, grain,
         [=](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) multiply_one(Stream{1, stream.bfloat16}, i);
+          for (int64_t i = begin; i < end; ++i) multiply_one(Stream{1, stream.rounding}, i);
         },
         1);
   } else {

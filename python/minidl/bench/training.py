@@ -73,9 +73,11 @@ TASKS = [
     Task(NORMALIZED, 128, batch_norm=True, dropout=0.2),
     Task(WIDE, 128, dropout=0.5),
     *(Task(SMALL, batch, is_inference=True) for batch in (1, 128)),
-    *(Task(SMALL, batch, matmul_precision="medium") for batch in (128, 512)),
-    Task(WIDE, 128, dropout=0.5, matmul_precision="medium"),
+    *(Task(SMALL, batch, matmul_precision=name) for name in ("high", "medium") for batch in (128, 512)),
+    *(Task(WIDE, 128, dropout=0.5, matmul_precision=name) for name in ("high", "medium")),
 ]
+# Into how many bfloat16 numbers a factor is taken apart.
+PIECES = {"high": 2, "medium": 1}
 NETS = {"small": SMALL, "normalized": NORMALIZED, "wide": WIDE}
 
 
@@ -86,7 +88,7 @@ def select_tasks(nets: Sequence[str], batches: Sequence[int] = ()) -> list[Task]
         if net not in NETS:
             raise ValueError(f"--net must be one of {', '.join(NETS)}, got {net!r}")
     chosen = {NETS[net] for net in nets} or set(NETS.values())
-    precisions = ["highest"] if _cpu.fastest_bfloat16() == "none" else ["highest", "medium"]
+    precisions = {"highest", *(name for name, pieces in PIECES.items() if _cpu.fastest_bfloat16(pieces) != "none")}
     possible = [task for task in TASKS if task.matmul_precision in precisions]
     tasks = [task for task in possible if task.widths in chosen and (not batches or task.batch in batches)]
     if not tasks:

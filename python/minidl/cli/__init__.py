@@ -80,7 +80,8 @@ def train(
     matmul_precision: Annotated[
         str | None,
         option(
-            "medium: bfloat16 factors where the CPU multiplies them (default: highest).", backends.MATMUL_PRECISIONS
+            "high, medium: rounded factors where products are faster so (default: highest).",
+            backends.MATMUL_PRECISIONS,
         ),
     ] = None,
     device: Annotated[str, option("Where to compute: cpu or cuda (default: cpu).")] = "cpu",

@@ -33,19 +33,21 @@ def _matmul(inputs: Inputs) -> Iterator[Call]:
 
 
 def _matmul_of_bfloat16_numbers(inputs: Inputs) -> Iterator[Call]:
-    """Factors that bfloat16 holds: whether it is used or not, the result is that of float32."""
-    backends.set_float32_matmul_precision("medium")
-    try:
-        for m, n, k in ((37, 41, 67), (130, 64, 2100)):
-            for transpose_a, transpose_b in ((False, True), (True, False)):
-                a = inputs.integers(-128, 128, *((k, m) if transpose_a else (m, k)))
-                b = inputs.integers(-128, 128, *((n, k) if transpose_b else (k, n)))
-                left, right = wide(a).T if transpose_a else wide(a), wide(b).T if transpose_b else wide(b)
-                out = inputs.out(m, n)
-                expected = Expected(out, left @ right, 4, np.abs(left) @ np.abs(right) + 1)
-                yield Call((a, b, out, transpose_a, transpose_b, False), (expected,))
-    finally:
-        backends.set_float32_matmul_precision("highest")
+    """Factors that bfloat16 holds, and one that two such numbers hold: whether they are used or not, the result is that
+    of float32."""
+    for precision, largest in (("medium", 128), ("high", 1024)):
+        backends.set_float32_matmul_precision(precision)
+        try:
+            for m, n, k in ((37, 41, 67), (130, 64, 2100)):
+                for transpose_a, transpose_b in ((False, True), (True, False)):
+                    a = inputs.integers(-largest, largest, *((k, m) if transpose_a else (m, k)))
+                    b = inputs.integers(-128, 128, *((n, k) if transpose_b else (k, n)))
+                    left, right = wide(a).T if transpose_a else wide(a), wide(b).T if transpose_b else wide(b)
+                    out = inputs.out(m, n)
+                    expected = Expected(out, left @ right, 4, np.abs(left) @ np.abs(right) + 1)
+                    yield Call((a, b, out, transpose_a, transpose_b, False), (expected,))
+        finally:
+            backends.set_float32_matmul_precision("highest")
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

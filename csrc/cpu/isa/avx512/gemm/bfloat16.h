@@ -1,5 +1,5 @@
-// Products of factors rounded to bfloat16, added up in float32, where the CPU has instructions for it. Both factors are
-// rounded while they are packed; then it is the general product of gemm.h.
+// Products of factors rounded to bfloat16, or to the sum of two such numbers, added up in float32, where the CPU has
+// instructions for it. Both factors are rounded while they are packed; then it is the general product of gemm.h.
 #pragma once
 #include "gemm/amx_unit.h"
 #include "gemm/bfloat16_panels.h"
@@ -14,7 +14,7 @@ namespace {
 // With fewer lines of one factor, the other is not used often enough to make up for rounding and packing all of it.
 // Measured on a Zen 4 core against float32: 32 x 1024 x 1024 takes 0.7 to 0.9 of the time, 16 x 1024 x 1024 1.0 to 1.2;
 // 256 x 256 x 8 0.7, 256 x 256 x 2 1.0.
-constexpr int64_t min_bfloat16_lines = 32, min_bfloat16_depth = 8;
+constexpr int64_t min_bfloat16_lines = 32, min_bfloat16_depth = 8;  // of factors in one piece; in two, twice as many
 constexpr int64_t min_result_bytes_along_rows = 1 << 20;
 
 // A rectangle of out, computed by one thread; see PackedProduct for the order of the blocks and why threads share
@@ -27,7 +27,8 @@ struct Bfloat16Product {
   int64_t depth_units = ceil_divide(product.k, Unit::depth_unit);
   int64_t depth_blocks = ceil_divide(product.k, Unit::block_depth);
   int64_t panel_pairs = ceil_divide(depth_units, depth_blocks) * Unit::depth_unit / 2;
-  int64_t a_panel_size = panel_pairs * Unit::packed_lines, b_panel_size = panel_pairs * Unit::shares.columns_per_panel;
+  int64_t panel_depth = panel_pairs * Unit::pieces;
+  int64_t a_panel_size = panel_depth * Unit::packed_lines, b_panel_size = panel_depth * Unit::shares.columns_per_panel;
   int64_t row_chunks = ceil_divide(row_panels.size() * a_panel_size * sizeof(Pair), chunk_bytes);
   int64_t column_blocks = ceil_divide(column_panels.size() * b_panel_size * sizeof(Pair), block_panels_bytes);
   // Either factor's panels may be the ones that meet each panel of the other. A large result, of which little stays in
@@ -98,9 +99,15 @@ template <typename T>
 bool multiply_in_bfloat16(Stream stream, const Product<T>& p) {
   using minidl::Bfloat16;
   if constexpr (sizeof(T) == sizeof(float)) {
-    bool is_worth = smaller(p.m, p.n) >= min_bfloat16_lines && p.k >= min_bfloat16_depth;
-    if (stream.bfloat16 == Bfloat16::none || !is_worth) return false;
-    stream.bfloat16 == Bfloat16::amx ? multiply_by<AmxUnit>(stream, p) : multiply_by<VectorUnit>(stream, p);
+    const auto [instructions, pieces] = stream.rounding;
+    bool is_worth = smaller(p.m, p.n) >= min_bfloat16_lines * pieces && p.k >= min_bfloat16_depth * pieces;
+    if (instructions == Bfloat16::none || !is_worth) return false;
+    if (instructions == Bfloat16::avx512)
+      multiply_by<VectorUnit>(stream, p);
+    else if (pieces == 1)
+      multiply_by<AmxUnit<1>>(stream, p);
+    else
+      multiply_by<AmxUnit<2>>(stream, p);
     return true;
   }
   return false;

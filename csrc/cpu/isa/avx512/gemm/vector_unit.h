@@ -43,7 +43,7 @@ PairTileKernel* pair_tile_kernel(int height, int vectors, IndexList<row...>) {
 
 struct VectorUnit {
   static constexpr Shares shares{1, tile_rows, tile_columns<float>, gemm_grain, packing_cost};
-  static constexpr int packed_lines = packed_rows<float>;
+  static constexpr int pieces = 1, packed_lines = packed_rows<float>;
   static constexpr int64_t depth_unit = 2, block_depth = 2048;  // steps
 
   static void pack_a(const Factor<float>& a, Range rows, Range steps, Pair* panel) {
