@@ -23,11 +23,7 @@ void dropout_forward(Stream stream, const T* x, const int64_t* ticket, T* out, i
           const T* from = x + first;
           T* to = out + first;
           const int64_t count = end - first < per_group ? end - first : per_group;
-          auto body = [=, &factors](auto at) { at.store(to, at(from) * at(factors)); };
-          if (is_streamed)
-            for_streamed_vectors(to, 0, count, body);
-          else
-            for_vectors<T>(0, count, body);
+          for_vectors(is_streamed, to, 0, count, [=, &factors](auto at) { at.store(to, at(from) * at(factors)); });
         }
         native_finish_streams();
       },

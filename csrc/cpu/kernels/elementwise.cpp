@@ -104,19 +104,13 @@ SIMD_INLINE void choose_row(const uint8_t* test, const T* x, const T* y, T* out,
   auto body = [=](auto at) {
     at.store(out, select(load_truth<T>(test + at.index, at.count), load_step<step_a>(x, at), load_step<step_b>(y, at)));
   };
-  if constexpr (is_streamed)
-    for_streamed_vectors(out, begin, end, body);
-  else
-    for_vectors<T>(begin, end, body);
+  for_vectors(is_streamed, out, begin, end, body);
 }
 
 template <Step step, bool is_streamed, typename T>
 SIMD_INLINE void copy_row(const T* from, T* out, int64_t begin, int64_t end) {
   auto body = [=](auto at) { at.store(out, load_step<step>(from, at)); };
-  if constexpr (is_streamed)
-    for_streamed_vectors(out, begin, end, body);
-  else
-    for_vectors<T>(begin, end, body);
+  for_vectors(is_streamed, out, begin, end, body);
 }
 
 template <bool is_streamed, typename T>

@@ -108,10 +108,7 @@ SIMD_INLINE void map_row(const T* a, const T* b, T* out, int64_t stride_a, int64
   auto body = [=](auto at) {
     at.store(out, f(load_step<step_a>(a, at, stride_a), load_step<step_b>(b, at, stride_b)));
   };
-  if constexpr (is_streamed)
-    for_streamed_vectors(out, begin, end, body);
-  else
-    for_vectors<T>(begin, end, body);
+  for_vectors(is_streamed, out, begin, end, body);
 }
 
 template <Step step_a, Step step_b, bool is_streamed, typename T, typename F>

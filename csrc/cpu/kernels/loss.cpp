@@ -201,11 +201,7 @@ template <typename T, typename Value>
 SIMD_INLINE void map_elements(Stream stream, int64_t size, T* out, Value value) {
   const bool is_streamed = size * (int64_t)sizeof(T) >= streamed_bytes;
   parallel_for(stream, size, 16384, [=](int64_t begin, int64_t end) {
-    auto body = [=](auto at) { at.store(out, value(at)); };
-    if (is_streamed)
-      for_streamed_vectors(out, begin, end, body);
-    else
-      for_vectors<T>(begin, end, body);
+    for_vectors(is_streamed, out, begin, end, [=](auto at) { at.store(out, value(at)); });
     native_finish_streams();
   });
 }

@@ -155,11 +155,7 @@ SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, 
       [=](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
           const int64_t begin = row * channels;
-          auto at_place = [=](auto at) { body(at, relative_to(at, begin)); };
-          if (is_streamed)
-            for_streamed_vectors(out, begin, begin + channels, at_place);
-          else
-            for_vectors<T>(begin, begin + channels, at_place);
+          for_vectors(is_streamed, out, begin, begin + channels, [=](auto at) { body(at, relative_to(at, begin)); });
         }
         native_finish_streams();
       },
@@ -234,12 +230,7 @@ SIMD_INLINE void normalize_and_drop(Stream stream, const T* x, Normalization<T, 
             auto finish = [&, first](auto at, auto affine) {
               at.store(out, activate(affine(at(x))) * relative_to(at, first)(factors));
             };
-            auto each = [=](auto body) {
-              if (is_streamed)
-                for_streamed_vectors(out, from, to, body);
-              else
-                for_vectors<T>(from, to, body);
-            };
+            auto each = [=](auto body) { for_vectors(is_streamed, out, from, to, body); };
             if (inner == 1)
               each([&](auto at) { finish(at, normalization.of(relative_to(at, line_begin))); });
             else
@@ -489,14 +480,10 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
           Vec<T> center(mean[row]), scale(inv_std[row]);
           const T* from = x + row * columns;
           T* to = out + row * columns;
-          auto normalize = [=](auto at) {
+          for_vectors(is_streamed, to, 0, columns, [=](auto at) {
             Vec<T> normal = (at(from) - center) * scale;
             at.store(to, fma(normal, value_or(weight, at, T(1)), value_or(bias, at, T(0))));
-          };
-          if (is_streamed)
-            for_streamed_vectors(to, 0, columns, normalize);
-          else
-            for_vectors<T>(0, columns, normalize);
+          });
         }
         native_finish_streams();
       },
@@ -514,14 +501,10 @@ SIMD_INLINE void layer_norm_backward_row(const T* x, const T* weight, T mean, T 
     sum[1] = fma(h, (at(x) - center) * scale, sum[1]);
   });
   Vec<T> level(sum_lanes(sums.v[0]) / (T)columns), slope(sum_lanes(sums.v[1]) / (T)columns);
-  auto write = [=](auto at) {
+  for_vectors(is_streamed, grad_x, 0, columns, [=](auto at) {
     Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
     at.store(grad_x, scale * (h - level - (at(x) - center) * scale * slope));
-  };
-  if (is_streamed)
-    for_streamed_vectors(grad_x, 0, columns, write);
-  else
-    for_vectors<T>(0, columns, write);
+  });
 }
 
 template <typename T>

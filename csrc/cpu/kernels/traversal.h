@@ -84,6 +84,15 @@ SIMD_INLINE void for_streamed_vectors(const T* out, int64_t begin, int64_t end, 
   if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
 }
 
+// Either of them.
+template <typename T, typename Body>
+SIMD_INLINE void for_vectors(bool is_streamed, const T* out, int64_t begin, int64_t end, Body body) {
+  if (is_streamed)
+    for_streamed_vectors(out, begin, end, body);
+  else
+    for_vectors<T>(begin, end, body);
+}
+
 // Some neighbouring columns of a matrix whose rows are stride elements apart.
 template <typename T, int vector_count>
 struct WholeStrip {
