@@ -63,6 +63,18 @@ BFLOAT16_CODE inline Vec<Pair> round_lines(const float* from, int64_t stride, in
 // Both orders have blocks of 16 pairs, and within a block one piece after the other.
 constexpr int block_steps = 2 * width;
 
+template <int index>
+struct Piece {
+  constexpr operator int() const { return index; }
+};
+
+// body(piece) for each of them.
+template <int pieces, typename Body>
+SIMD_INLINE void for_pieces(Body body) {
+  body(Piece<0>{});
+  if constexpr (pieces == 2) body(Piece<1>{});
+}
+
 // ---- panel[block][piece][pair][line]: vectors of lines
 
 template <int piece>
@@ -88,13 +100,11 @@ void pack_pairs_of_contiguous_lines(const float* from, int64_t stride, int lines
   for (int first = 0; first < lines; first += width) {
     const float* source = from + first * stride;
     Pair* target = panel + first;
-    for (int64_t step = 0; step < depth; step += block_steps, target += pieces * piece_size) {
-      auto pack = [&](auto square, int piece) {
-        square(source + step, stride, lines - first, depth - step, target + piece * piece_size, panel_lines);
-      };
-      pack(pack_pairs_of_square<0>, 0);
-      if constexpr (pieces == 2) pack(pack_pairs_of_square<1>, 1);
-    }
+    for (int64_t step = 0; step < depth; step += block_steps, target += pieces * piece_size)
+      for_pieces<pieces>([=](auto piece) {
+        pack_pairs_of_square<piece>(source + step, stride, lines - first, depth - step, target + piece * piece_size,
+                                    panel_lines);
+      });
   }
 }
 
@@ -109,9 +119,9 @@ BFLOAT16_CODE void pack_pairs_of_strided_lines(const float* from, int64_t stride
       __builtin_prefetch(from + 8 * stride + line);
       __builtin_prefetch(from + 9 * stride + line);
       const int count = (int)smaller(lines - line, width);
-      store(panel + line, round_lines<0>(from + line, stride, count, depth - step));
-      if constexpr (pieces == 2)
-        store(panel + piece_size + line, round_lines<1>(from + line, stride, count, depth - step));
+      for_pieces<pieces>([=](auto piece) BFLOAT16_CODE {
+        store(panel + piece * piece_size + line, round_lines<piece>(from + line, stride, count, depth - step));
+      });
     }
   }
 }
@@ -137,11 +147,10 @@ BFLOAT16_CODE void pack_squares_of_contiguous_lines(const float* from, int64_t s
                                                     Pair* panel, int panel_lines) {
   const int64_t piece_size = panel_lines * width;
   for (int64_t step = 0; step < depth; step += block_steps, panel += pieces * piece_size)
-    for (int line = 0; line < lines; ++line) {
-      store(panel + line * width, round_steps<0>(from + line * stride + step, depth - step));
-      if constexpr (pieces == 2)
-        store(panel + piece_size + line * width, round_steps<1>(from + line * stride + step, depth - step));
-    }
+    for (int line = 0; line < lines; ++line)
+      for_pieces<pieces>([=](auto piece) BFLOAT16_CODE {
+        store(panel + piece * piece_size + line * width, round_steps<piece>(from + line * stride + step, depth - step));
+      });
 }
 
 template <int piece>
@@ -162,14 +171,11 @@ void pack_squares_of_strided_lines(const float* from, int64_t stride, int lines,
                                    int panel_lines) {
   const int64_t piece_size = panel_lines * width;
   for (int64_t step = 0; step < depth; step += block_steps, panel += pieces * piece_size)
-    for (int first = 0; first < lines; first += width) {
-      auto pack = [&](auto square, int piece) {
-        square(from + step * stride + first, stride, lines - first, depth - step,
-               panel + piece * piece_size + first * width);
-      };
-      pack(pack_square<0>, 0);
-      if constexpr (pieces == 2) pack(pack_square<1>, 1);
-    }
+    for (int first = 0; first < lines; first += width)
+      for_pieces<pieces>([=](auto piece) {
+        pack_square<piece>(from + step * stride + first, stride, lines - first, depth - step,
+                           panel + piece * piece_size + first * width);
+      });
 }
 
 template <int pieces>
