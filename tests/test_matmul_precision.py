@@ -11,7 +11,7 @@ import pytest
 import minidl
 from comparison import assert_bitwise_equal, assert_close
 from minidl import _cpu, kernels, nn, optim
-from minidl.backends import Backend
+from minidl.backends import BFLOAT16_PIECES, Backend
 from requirements import missing
 
 Array = np.ndarray
@@ -27,6 +27,8 @@ SHAPES += [(64, 64, 96), (129, 80, 33), (79, 131, 255), (127, 97, 101), (128, 25
 SMALL_SHAPES = [(33 + extra, 32 + extra, 64 + extra) for extra in range(16)]
 SMALL_SHAPES += [(32, 32, 8), (32, 47, 9), (32, 47, 65), (129, 48, 33), (47, 131, 255)]
 BLOCKS = [(72, 70, 2049), (70, 72, 4131), (2100, 70, 1030), (70, 4200, 2050), (530, 541, 130), (530, 541, 1100)]
+SMALL_BLOCKS = [(40, 70, 2049), (70, 40, 4131)]
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,11 @@ class Rounding:
 
     @property
     def precision(self) -> str:
-        return {1: "medium", 2: "high"}[self.pieces]
+        return {pieces: name for name, pieces in BFLOAT16_PIECES.items()}[self.pieces]
 
-    @property
-    def shapes(self) -> list[tuple[int, int, int]]:
+    def shapes_of(self, large: list[Shape], small: list[Shape]) -> list[Shape]:
         """Of products that are large enough for it."""
-        return SHAPES + (SMALL_SHAPES if self.pieces == 1 else [])
+        return large + (small if self.pieces == 1 else [])
 
     def product(self, a: Array, b: Array) -> Array:
         """In float64; of factors in two pieces the product of the second ones is left out."""
@@ -110,8 +111,8 @@ def assert_sums_close(
 def test_product_equals_the_float64_product_of_rounded_factors(
     rounding: Rounding, transpose: tuple[bool, bool], accumulate: bool
 ) -> None:
-    blocks = BLOCKS if transpose[0] != transpose[1] and not accumulate else BLOCKS[:1]
-    for m, n, k in rounding.shapes + blocks:
+    count = None if transpose[0] != transpose[1] and not accumulate else 1
+    for m, n, k in rounding.shapes_of(SHAPES + BLOCKS[:count], SMALL_SHAPES + SMALL_BLOCKS[:count]):
         a, b = make_factors(m, n, k, transpose)
         start = np.random.default_rng(5).standard_normal((m, n)).astype(np.float32)
         out = surrounded_by_nan(start if accumulate else np.full((m, n), np.nan))
@@ -126,7 +127,7 @@ def test_product_equals_the_float64_product_of_rounded_factors(
 def test_error_against_unrounded_factors_keeps_the_documented_bound(
     rounding: Rounding, transpose: tuple[bool, bool]
 ) -> None:
-    for m, n, k in rounding.shapes:
+    for m, n, k in rounding.shapes_of(SHAPES, SMALL_SHAPES):
         a, b = make_factors(m, n, k, transpose)
         out = np.empty((m, n), np.float32)
         kernels.matmul(a, b, out, *transpose)
@@ -139,7 +140,8 @@ def test_error_against_unrounded_factors_keeps_the_documented_bound(
 
 @each_layout
 def test_product_does_not_depend_on_the_threads(rounding: Rounding, transpose: tuple[bool, bool]) -> None:
-    for m, n, k in [(64, 96, 257), (131, 113, 127), (72, 700, 2100), (700, 72, 2100), (530, 541, 130)]:
+    large = [(64, 96, 257), (131, 113, 127), (72, 700, 2100), (700, 72, 2100), (530, 541, 130)]
+    for m, n, k in rounding.shapes_of(large, [(40, 700, 2100), (700, 40, 2100)]):
         a, b = make_factors(m, n, k, transpose)
         results = []
         for threads in (1, 2, 3):
@@ -164,7 +166,7 @@ def test_batch_equals_single_products(rounding: Rounding) -> None:
 
 @each_layout
 def test_nan_and_infinity_reach_their_row_and_column_only(rounding: Rounding, transpose: tuple[bool, bool]) -> None:
-    for m, n, k in [(70, 80, 33), (77, 67, 128)]:
+    for m, n, k in rounding.shapes_of([(70, 80, 33), (77, 67, 128)], [(45, 35, 128)]):
         a, b = make_factors(m, n, k, transpose)
         rows, columns = a.T if transpose[0] else a, b.T if transpose[1] else b
         rows[m // 2, k - 1] = np.nan
@@ -208,7 +210,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_linear_forward_adds_an_unrounded_bias_and_activates(rounding: Rounding, activation: str) -> None:
-    for rows, in_features, out_features in [(64, 784, 129), (67, 33, 80), (130, 2100, 64)]:
+    large, small = [(64, 784, 129), (67, 33, 80), (130, 2100, 64)], [(32, 784, 129), (67, 33, 48)]
+    for rows, in_features, out_features in rounding.shapes_of(large, small):
         x, weight = make_factors(rows, out_features, in_features, (False, True))
         weight /= in_features**0.5
         bias = np.random.default_rng(7).standard_normal(out_features).astype(np.float32)
@@ -223,7 +226,8 @@ def test_linear_forward_adds_an_unrounded_bias_and_activates(rounding: Rounding,
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_linear_backward_uses_rounded_factors_and_the_saved_activation(rounding: Rounding, activation: str) -> None:
     kind = getattr(_cpu.Activation, activation)
-    for rows, in_features, out_features in [(64, 129, 784), (67, 80, 65), (2100, 64, 130)]:
+    large, small = [(64, 129, 784), (67, 80, 65), (2100, 64, 130)], [(32, 129, 784), (67, 48, 33)]
+    for rows, in_features, out_features in rounding.shapes_of(large, small):
         grad_out, weight = make_factors(rows, in_features, out_features, (False, False))
         x = make_factors(rows, 1, in_features, (False, False))[0]
         saved = np.random.default_rng(3).uniform(-1, 1, x.shape).astype(np.float32)
@@ -276,7 +280,7 @@ def test_unknown_precision_raises_and_changes_nothing(name: str) -> None:
 def test_float64_and_products_too_small_to_gain_stay_exact(rounding: Rounding) -> None:
     cases = [((64, 64, 64), np.float64), ((1, 300, 200), np.float32), ((300, 1, 200), np.float32)]
     cases += [((200, 300, 1), np.float32), ((512, 10, 128), np.float32)]
-    cases += [(shape, np.float32) for shape in SMALL_SHAPES if rounding.pieces == 2 and min(shape[:2]) < 64]
+    cases += [(shape, np.float32) for shape in SMALL_SHAPES if rounding.pieces == 2]
     for shape, dtype in cases:
         minidl.set_float32_matmul_precision(rounding.precision)
         allowed = product_of(shape, dtype)
@@ -286,7 +290,7 @@ def test_float64_and_products_too_small_to_gain_stay_exact(rounding: Rounding) -
 
 def test_other_instruction_sets_stay_in_float32(backend: Backend) -> None:
     exact = product_of((64, 64, 64))
-    for name, pieces in (("medium", 1), ("high", 2)):
+    for name, pieces in BFLOAT16_PIECES.items():
         if _cpu.isa() == "avx512" and _cpu.fastest_bfloat16(pieces) != "none":
             continue
         minidl.set_float32_matmul_precision(name)
@@ -295,7 +299,7 @@ def test_other_instruction_sets_stay_in_float32(backend: Backend) -> None:
 
 def test_fastest_instructions_are_available_ones() -> None:
     assert _cpu.bfloat16() == "none"
-    for name, pieces in (("medium", 1), ("high", 2)):
+    for name, pieces in BFLOAT16_PIECES.items():
         assert _cpu.fastest_bfloat16(pieces) in ["none", *_cpu.available_bfloat16()]
         minidl.set_float32_matmul_precision(name)
         assert _cpu.bfloat16() == _cpu.fastest_bfloat16(pieces)

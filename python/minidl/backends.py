@@ -191,6 +191,8 @@ def why_no_cuda() -> str:
 
 # As in PyTorch. A product of float32 matrices may do with less than float32 where the name is "medium".
 MATMUL_PRECISIONS = ("highest", "high", "medium")
+# Into how many bfloat16 numbers they let the CPU take a factor apart.
+BFLOAT16_PIECES = {"high": 2, "medium": 1}
 _matmul_precision = "highest"
 
 
@@ -236,8 +238,11 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def _apply_matmul_precision() -> None:
-    pieces = {"highest": 0, "high": 2, "medium": 1}[_matmul_precision]
-    _cpu.set_bfloat16(_cpu.fastest_bfloat16(pieces) if pieces else "none", pieces)
+    pieces = BFLOAT16_PIECES.get(_matmul_precision)
+    if pieces is None:
+        _cpu.set_bfloat16("none")
+    else:
+        _cpu.set_bfloat16(_cpu.fastest_bfloat16(pieces), pieces)
     if cuda is not None:
         cuda.kernels.set_allows_bfloat16(_matmul_precision == "medium")
         cuda.kernels.set_allows_tf32(_matmul_precision == "high")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from minidl import _cpu
+from minidl.backends import BFLOAT16_PIECES
 from minidl.bench.processes import BUSY_SHARE, least_disturbed, run_worker
 from minidl.bench.roofs import Roofs
 
@@ -76,8 +77,6 @@ TASKS = [
     *(Task(SMALL, batch, matmul_precision=name) for name in ("high", "medium") for batch in (128, 512)),
     *(Task(WIDE, 128, dropout=0.5, matmul_precision=name) for name in ("high", "medium")),
 ]
-# Into how many bfloat16 numbers a factor is taken apart.
-PIECES = {"high": 2, "medium": 1}
 NETS = {"small": SMALL, "normalized": NORMALIZED, "wide": WIDE}
 
 
@@ -88,8 +87,8 @@ def select_tasks(nets: Sequence[str], batches: Sequence[int] = ()) -> list[Task]
         if net not in NETS:
             raise ValueError(f"--net must be one of {', '.join(NETS)}, got {net!r}")
     chosen = {NETS[net] for net in nets} or set(NETS.values())
-    precisions = {"highest", *(name for name, pieces in PIECES.items() if _cpu.fastest_bfloat16(pieces) != "none")}
-    possible = [task for task in TASKS if task.matmul_precision in precisions]
+    faster = {name for name, pieces in BFLOAT16_PIECES.items() if _cpu.fastest_bfloat16(pieces) != "none"}
+    possible = [task for task in TASKS if task.matmul_precision in {"highest", *faster}]
     tasks = [task for task in possible if task.widths in chosen and (not batches or task.batch in batches)]
     if not tasks:
         known = sorted({task.batch for task in TASKS if task.widths in chosen})
