@@ -71,8 +71,8 @@ def _describe_bfloat16() -> str:
         return "with the kernels for avx512 only"
     if fastest == "none":
         return f"by {available[0]} no faster than float32 on this CPU, so not used"
-    names = '"medium"' if _cpu.fastest_bfloat16(backends.BFLOAT16_PIECES["high"]) == "none" else '"medium" or "high"'
-    return f"by {fastest} after set_float32_matmul_precision({names})"
+    more = "" if _cpu.fastest_bfloat16(backends.BFLOAT16_PIECES["high"]) == "none" else ' or ("high")'
+    return f'by {fastest} after set_float32_matmul_precision("medium"){more}'
 
 
 def _version(package: str) -> str:
