@@ -46,7 +46,7 @@ SIMD_INLINE void box_muller(const Bits* draws, T* values, T mean, T std) {
       u = (convert<T>(load(draws + b)) + Vec<T>(0.5f)) * Vec<T>(0x1p-32f);
     else
       u = (convert<T>(bitcast<int64_t>(load(draws + b) >> 12)) + Vec<T>(0.5)) * Vec<T>(0x1p-52);
-    Vec<T> radius = sqrt(Vec<T>(T(-2)) * log(u));
+    Vec<T> radius = sqrt(Vec<T>(T(-2)) * portable_log(u));
     Wave<T> angle = wave<T>(load(draws + group_blocks + b));
     store(values + b, Vec<T>(mean) + Vec<T>(std) * (radius * angle.cos));
     store(values + group_blocks + b, Vec<T>(mean) + Vec<T>(std) * (radius * angle.sin));

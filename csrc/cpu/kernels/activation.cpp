@@ -48,17 +48,7 @@ SIMD_INLINE Vec<T> selu_slope(Vec<T> x) {
 }
 ACTIVATION(selu, function_grain, selu(x), grad* selu_slope(x))
 
-// x Phi(x); where Phi underflows, so that x = -inf gives -0 and not nan.
-template <typename T>
-SIMD_INLINE Vec<T> times_or_zero(Vec<T> x, Vec<T> factor) {
-  return select(factor == Vec<T>{}, factor, x * factor);
-}
-template <typename T>
-SIMD_INLINE Vec<T> gelu_slope(Vec<T> x) {
-  auto at = normal(x);
-  return at.cdf + times_or_zero(x, at.density);
-}
-ACTIVATION(gelu, function_grain, times_or_zero(x, normal(x).cdf), grad* gelu_slope(x))
+ACTIVATION(gelu, function_grain, gelu(x), grad* gelu_slope(x))
 
 // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 template <typename T>
@@ -193,10 +183,10 @@ SIMD_INLINE Vec<T> softplus(Vec<T> x) {
 
 template <typename T>
 void softplus_forward(Stream stream, const T* x, T* out, int64_t size, double beta, double threshold) {
-  Vec<T> sharpness((T)beta), limit((T)threshold);
+  Vec<T> sharpness((T)beta), inverse((T)(1 / beta)), limit((T)threshold);
   auto value = [=](Vec<T> v) ALWAYS_INLINE {
     Vec<T> scaled = v * sharpness;
-    return select(scaled > limit, v, softplus(scaled) / sharpness);
+    return select(scaled > limit, v, softplus(scaled) * inverse);
   };
   map(stream, size, function_grain, out, value, x);
 }
@@ -292,11 +282,11 @@ EXPORT(leaky_relu_backward)
 EXPORT(prelu_forward)
 EXPORT(prelu_backward)
 EXPORT(elu_forward)
-EXPORT(elu_backward)
+EXPORT_FLUSHING(elu_backward)
 EXPORT(selu_forward)
-EXPORT(selu_backward)
+EXPORT_FLUSHING(selu_backward)
 EXPORT(celu_forward)
-EXPORT(celu_backward)
+EXPORT_FLUSHING(celu_backward)
 EXPORT_FLUSHING(gelu_forward)
 EXPORT_FLUSHING(gelu_backward)
 EXPORT_FLUSHING(gelu_tanh_forward)

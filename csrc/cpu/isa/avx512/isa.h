@@ -28,6 +28,24 @@ inline __m512d native_scale(__m512d x, __m512d n) { return _mm512_maskz_scalef_p
 inline __mmask16 first_lanes_32(int count) { return (__mmask16)((1u << count) - 1); }
 inline __mmask8 first_lanes_64(int count) { return (__mmask8)((1u << count) - 1); }
 
+// table[index % 32], or % 16, in every lane.
+template <typename Index>
+inline __m512 native_lookup(const float (&table)[32], Index index) {
+  return _mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)index, _mm512_loadu_ps(table + 16));
+}
+template <typename Index>
+inline __m512 native_lookup(const float (&table)[16], Index index) {
+  return _mm512_maskz_permutexvar_ps((__mmask16)-1, (__m512i)index, _mm512_loadu_ps(table));
+}
+
+// |x| = mantissa 2^exponent with 0.75 <= mantissa < 1.5; 1 and an infinite exponent at 0 and infinity, nan below 0.
+inline __m512 native_mantissa(__m512 x) {
+  return _mm512_maskz_getmant_ps((__mmask16)-1, x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+}
+inline __m512 native_exponent(__m512 x, __m512 mantissa) {
+  return _mm512_maskz_getexp_ps((__mmask16)-1, x) - _mm512_maskz_getexp_ps((__mmask16)-1, mantissa);
+}
+
 // The first count lanes from memory, zero in the others; never reads beyond them.
 template <typename Native, typename T>
 inline Native native_load_partial(const T* from, int count) {

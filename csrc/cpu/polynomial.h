@@ -1,0 +1,65 @@
+// Polynomials on vectors: one for all lanes, or in each lane the one for the interval its argument lies in.
+#pragma once
+#include <stdint.h>
+
+#include "simd.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// coefficients[0] + coefficients[1] x + coefficients[2] x^2 + ...
+template <typename T, int count>
+SIMD_INLINE Vec<T> polynomial(Vec<T> x, const T (&coefficients)[count]) {
+  Vec<T> sum(coefficients[count - 1]);
+#pragma GCC unroll 32
+  for (int i = count - 2; i >= 0; --i) sum = fma(sum, x, Vec<T>(coefficients[i]));
+  return sum;
+}
+
+// Whether one instruction looks up all lanes of a vector in a table held in registers: floats with AVX-512.
+template <typename T>
+concept HasLookup = requires(const T (&table)[32], Vec<uint32_t> index) { native_lookup(table, index.lanes); };
+
+// table[index % entries] in every lane.
+template <int entries>
+SIMD_INLINE Vec<float> lookup(const float (&table)[entries], Vec<uint32_t> index) {
+  return Vec<float>(native_lookup(table, index.lanes));
+}
+
+// A function on [0, limit]: close to k width, coefficients[0][k] + coefficients[1][k] r + ... with r = x - k width.
+template <int count>
+struct PiecewisePolynomial {
+  float width, limit;
+  float coefficients[count][32];
+};
+
+struct Interval {
+  Vec<float> k, r;
+  Vec<uint32_t> index;  // k in its low bits
+};
+
+SIMD_INLINE Interval nearest_interval(Vec<float> x, float width) {
+  const Vec<float> round_magic(0x1.8p23f);  // adding it leaves the nearest whole number in the low bits
+  Vec<float> shifted = fma(x, Vec<float>(1 / width), round_magic);
+  Vec<float> k = shifted - round_magic;
+  return {k, fma(k, Vec<float>(-width), x), bitcast<uint32_t>(shifted)};
+}
+
+// The function's value less coefficients[0][k], which is still to be added.
+template <int count>
+SIMD_INLINE Vec<float> rise_in_interval(const PiecewisePolynomial<count>& function, Interval at) {
+  Vec<float> slope = lookup(function.coefficients[count - 1], at.index);
+#pragma GCC unroll 32
+  for (int i = count - 2; i >= 1; --i) slope = fma(slope, at.r, lookup(function.coefficients[i], at.index));
+  return slope * at.r;
+}
+
+// function(x) for x >= 0, its value at the limit beyond it, and nan for nan.
+template <int count>
+SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<count>& function, Vec<float> x) {
+  auto at = nearest_interval(min(Vec<float>(function.limit), x), function.width);
+  return rise_in_interval(function, at) + lookup(function.coefficients[0], at.index);
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET

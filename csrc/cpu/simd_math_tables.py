@@ -1,0 +1,114 @@
+"""Writes simd_math_tables.h: python3 csrc/cpu/simd_math_tables.py; it needs NumPy and clang-format.
+
+A polynomial through the Chebyshev nodes of an interval is close to the best of its degree; what a coefficient loses as
+a float counts little, as |x - k width| is small - but for the first, whose loss is the function's own. The widths were
+chosen for it: the function is nearly a float at the first few multiples of them.
+"""
+
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
+
+INTERVALS = 32
+HEADER = Path(__file__).with_suffix(".h")
+Function = Callable[[float], float]
+
+
+def normal_tail(x: float) -> float:
+    return math.erfc(x / math.sqrt(2)) / 2
+
+
+def normal_density(x: float) -> float:
+    return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def gelu_slope(x: float) -> float:
+    return normal_tail(-x) + x * normal_density(x)
+
+
+def fit(function: Function, low: float, high: float, degree: int) -> np.ndarray:
+    """Coefficients, lowest order first, in float64."""
+    series = Chebyshev.interpolate(np.vectorize(function), degree, [low, high])
+    return np.asarray(series.convert(kind=Polynomial, domain=[-1, 1], window=[-1, 1]).coef)
+
+
+def fit_piecewise(function: Function, width: float, degree: int, less: float) -> np.ndarray:
+    """coefficients[i][k] for k = 0 .. 31; those of a function with function(0) = 0 fit function(x) / x close to 0."""
+    half = width / 2
+    columns = [fit(lambda r, k=k: function(k * width + r), -half, half, degree) for k in range(1, INTERVALS)]
+    if function(0.0) == 0:
+        first = np.append(0, fit(lambda r: function(r) / r - less, 1e-9, half, degree - 1))
+    else:
+        first = fit(function, 0, half, degree)
+    return np.array([first, *columns]).T
+
+
+def piecewise(
+    name: str, comment: str, function: Function, width: float, limit: float, degree: int, less: float = 0
+) -> str:
+    """less: of the slope close to 0, what the caller adds."""
+    assert limit < (INTERVALS - 0.501) * width
+    rows = ",\n".join(numbers(row) for row in fit_piecewise(function, width, degree, less))
+    table = f"constexpr PiecewisePolynomial<{degree + 1}> {name}_table"
+    return f"// {comment}\n{table} = {{{width!r}f, {limit!r}f, {{{rows}}}}};\n"
+
+
+def numbers(values: np.ndarray) -> str:
+    shortest = (np.format_float_scientific(v, trim="0").replace("e+00", "") for v in np.float32(values))
+    return "{" + ", ".join(f"{v}f" for v in shortest) + "}"
+
+
+def logarithm() -> str:
+    """16 intervals of a mantissa from 0.75 to 1.5, in the order of its four top bits: from 1 on come the first eight.
+
+    A float near an interval's reciprocal whose logarithm is within 2^-32 of a multiple of 2^-16, so that
+    exponent * ln2_hi + logarithm is exact; next to 1 the reciprocal is 1, so that nothing cancels.
+    """
+    inverses, logarithms, lows, highs = [], [], [], []
+    for i in range(16):
+        low, high = (1 + np.array([i, i + 1]) / 16) * (1 if i < 8 else 0.5)
+        middle = np.float32(2 / (low + high))
+        candidates = (middle + np.arange(-40_000, 40_001) * np.spacing(middle)).astype(np.float32).astype(float)
+        exact = -np.log(candidates) * 2**16
+        best = np.argmin(abs(exact - exact.round()))
+        is_next_to_one = i in (0, 15)
+        inverses.append(1.0 if is_next_to_one else candidates[best])
+        logarithms.append(0.0 if is_next_to_one else exact[best].round() / 2**16)
+        lows.append(low * inverses[-1] - 1)
+        highs.append(high * inverses[-1] - 1)
+    series = [(-1.0) ** (n + 1) / n for n in range(2, 12)]  # (ln(1 + r) - r) / r^2
+    tail = fit(Polynomial(series), min(lows), max(highs), 3)
+    ln2_hi = math.floor(math.log(2) * 2**16) / 2**16
+    return f"""// 1 / c and ln(c) for a c in each sixteenth of an octave: eight from 1 on, then eight below 1.
+struct LogTable {{
+  static constexpr float ln2_hi = {ln2_hi!r}f, ln2_lo = {np.float32(math.log(2) - ln2_hi)!s}f;
+  static constexpr float inverse[] = {numbers(np.array(inverses))};
+  static constexpr float logarithm[] = {numbers(np.array(logarithms))};
+  // (ln(1 + r) - r) / r^2 for {min(lows):.3g} <= r <= {max(highs):.3g}
+  static constexpr float tail[] = {numbers(tail)};
+}};
+"""
+
+
+TABLES = [
+    piecewise("tanh", "tanh(x)", math.tanh, 19 / 64, 9.3, 6),
+    piecewise("erf", "erf(x), less x in the first interval", math.erf, 133 / 1024, 4.0, 5, less=1),
+    piecewise("log1p_of_unit", "ln(1 + x)", math.log1p, 2117 / 65536, 1.0, 4),
+    piecewise("sigmoid_tail", "1 / (1 + e^x)", lambda x: 1 / (1 + math.exp(x)), 9 / 16, 17.7, 5),
+    piecewise("gelu_tail", "x Phi(-x)", lambda x: x * normal_tail(x), 419 / 2048, 6.4, 7),
+    piecewise("gelu_slope_tail", "Phi(-x) - x phi(x)", lambda x: gelu_slope(-x), 419 / 2048, 6.4, 7),
+    logarithm(),
+]
+
+if __name__ == "__main__":
+    HEADER.write_text(
+        "// Written by simd_math_tables.py: the numbers behind simd_math.h where vectors are looked up in tables.\n"
+        '#pragma once\n#include "polynomial.h"\n\nnamespace MINIDL_TARGET {\nnamespace {\n\n'
+        + "\n".join(TABLES)
+        + "\n}  // namespace\n}  // namespace MINIDL_TARGET\n"
+    )
+    subprocess.run(["clang-format", "-i", HEADER], check=True)
