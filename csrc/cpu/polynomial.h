@@ -26,10 +26,11 @@ SIMD_INLINE Vec<float> lookup(const float (&table)[entries], Vec<uint32_t> index
   return Vec<float>(native_lookup(table, index.lanes));
 }
 
-// A function on [0, limit]: close to k width, coefficients[0][k] + coefficients[1][k] r + ... with r = x - k width.
+// A function on 32 intervals around multiples of the width: in that around k width it is close to
+// coefficients[0][k % 32] + coefficients[1][k % 32] r + ... with r = x - k width.
 template <int count>
 struct PiecewisePolynomial {
-  float width, limit;
+  float width, limit;  // the last interval may be used up to the limit
   float coefficients[count][32];
 };
 
@@ -45,20 +46,35 @@ SIMD_INLINE Interval nearest_interval(Vec<float> x, float width) {
   return {k, fma(k, Vec<float>(-width), x), bitcast<uint32_t>(shifted)};
 }
 
-// The function's value less coefficients[0][k], which is still to be added.
+// The function's value, with start in place of coefficients[0][k].
 template <int count>
-SIMD_INLINE Vec<float> rise_in_interval(const PiecewisePolynomial<count>& function, Interval at) {
+SIMD_INLINE Vec<float> evaluate_from(Vec<float> start, const PiecewisePolynomial<count>& function, Interval at) {
   Vec<float> slope = lookup(function.coefficients[count - 1], at.index);
 #pragma GCC unroll 32
   for (int i = count - 2; i >= 1; --i) slope = fma(slope, at.r, lookup(function.coefficients[i], at.index));
-  return slope * at.r;
+  return fma(slope, at.r, start);
+}
+template <int count>
+SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<count>& function, Interval at) {
+  return evaluate_from(lookup(function.coefficients[0], at.index), function, at);
 }
 
-// function(x) for x >= 0, its value at the limit beyond it, and nan for nan.
+// Of functions that start at 0: of x >= 0, with the value at the limit beyond it, and nan for nan.
 template <int count>
 SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<count>& function, Vec<float> x) {
-  auto at = nearest_interval(min(Vec<float>(function.limit), x), function.width);
-  return rise_in_interval(function, at) + lookup(function.coefficients[0], at.index);
+  return evaluate(function, nearest_interval(min(Vec<float>(function.limit), x), function.width));
+}
+
+// Of two tables in a row: of 0 <= x <= far.limit, with 0 there. The second is read only where a lane needs it.
+template <int near_count, int far_count>
+SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<near_count>& near, const PiecewisePolynomial<far_count>& far,
+                                Vec<float> x) {
+  Interval at = nearest_interval(x, near.width);
+  Vec<float> value = evaluate(near, at);
+  Mask<float> is_far = at.k > Vec<float>(31);
+  if (__builtin_expect(any(is_far), false))
+    value = select(is_far, select(x < Vec<float>(far.limit), evaluate(far, at), Vec<float>{}), value);
+  return value;
 }
 
 }  // namespace

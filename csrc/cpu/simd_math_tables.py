@@ -14,6 +14,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
 INTERVALS = 32
+GELU_WIDTH = 851 / 4096
 HEADER = Path(__file__).with_suffix(".h")
 Function = Callable[[float], float]
 
@@ -26,8 +27,12 @@ def normal_density(x: float) -> float:
     return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-def gelu_slope(x: float) -> float:
-    return normal_tail(-x) + x * normal_density(x)
+def gelu_tail(x: float) -> float:
+    return x * normal_tail(x)
+
+
+def gelu_slope_tail(x: float) -> float:
+    return normal_tail(x) - x * normal_density(x)
 
 
 def fit(function: Function, low: float, high: float, degree: int) -> np.ndarray:
@@ -36,23 +41,31 @@ def fit(function: Function, low: float, high: float, degree: int) -> np.ndarray:
     return np.asarray(series.convert(kind=Polynomial, domain=[-1, 1], window=[-1, 1]).coef)
 
 
-def fit_piecewise(function: Function, width: float, degree: int, less: float) -> np.ndarray:
-    """coefficients[i][k] for k = 0 .. 31; those of a function with function(0) = 0 fit function(x) / x close to 0."""
+def fit_piecewise(function: Function, width: float, degree: int, start: int, less: float) -> np.ndarray:
+    """coefficients[i][k % 32], k = start .. start + 31; where function(0) = 0, those of k = 0 fit function(x) / x."""
     half = width / 2
-    columns = [fit(lambda r, k=k: function(k * width + r), -half, half, degree) for k in range(1, INTERVALS)]
-    if function(0.0) == 0:
-        first = np.append(0, fit(lambda r: function(r) / r - less, 1e-9, half, degree - 1))
-    else:
-        first = fit(function, 0, half, degree)
-    return np.array([first, *columns]).T
+    columns = [
+        fit(lambda r, k=k: function(k * width + r), -half, half, degree) for k in range(start, start + INTERVALS)
+    ]
+    if start == 0 and function(0.0) == 0:
+        columns[0] = np.append(0, fit(lambda r: function(r) / r - less, 1e-9, half, degree - 1))
+    return np.array(columns).T
 
 
 def piecewise(
-    name: str, comment: str, function: Function, width: float, limit: float, degree: int, less: float = 0
+    name: str,
+    comment: str,
+    function: Function,
+    width: float,
+    limit: float,
+    degree: int,
+    *,
+    start: int = 0,
+    less: float = 0,
 ) -> str:
     """less: of the slope close to 0, what the caller adds."""
-    assert limit < (INTERVALS - 0.501) * width
-    rows = ",\n".join(numbers(row) for row in fit_piecewise(function, width, degree, less))
+    assert start - 0.5 < limit / width < start + INTERVALS - 0.501
+    rows = ",\n".join(numbers(row) for row in fit_piecewise(function, width, degree, start, less))
     table = f"constexpr PiecewisePolynomial<{degree + 1}> {name}_table"
     return f"// {comment}\n{table} = {{{width!r}f, {limit!r}f, {{{rows}}}}};\n"
 
@@ -99,8 +112,13 @@ TABLES = [
     piecewise("erf", "erf(x), less x in the first interval", math.erf, 133 / 1024, 4.0, 5, less=1),
     piecewise("log1p_of_unit", "ln(1 + x)", math.log1p, 2117 / 65536, 1.0, 4),
     piecewise("sigmoid_tail", "1 / (1 + e^x)", lambda x: 1 / (1 + math.exp(x)), 9 / 16, 17.7, 5),
-    piecewise("gelu_tail", "x Phi(-x)", lambda x: x * normal_tail(x), 419 / 2048, 6.4, 7),
-    piecewise("gelu_slope_tail", "Phi(-x) - x phi(x)", lambda x: gelu_slope(-x), 419 / 2048, 6.4, 7),
+    # Two tables each. From 13.15 on x Phi(-x) is below the smallest normal number.
+    piecewise("gelu_tail", "x Phi(-x)", gelu_tail, GELU_WIDTH, 6.5, 7),
+    piecewise("gelu_far_tail", "x Phi(-x) from 32 widths on", gelu_tail, GELU_WIDTH, 13.15, 9, start=32),
+    piecewise("gelu_slope_tail", "Phi(-x) - x phi(x)", gelu_slope_tail, GELU_WIDTH, 6.5, 7),
+    piecewise(
+        "gelu_slope_far_tail", "Phi(-x) - x phi(x) from 32 widths on", gelu_slope_tail, GELU_WIDTH, 13.15, 9, start=32
+    ),
     logarithm(),
 ]
 
