@@ -207,6 +207,16 @@ def test_averages_of_gradients_that_have_ended_become_zero(
     assert_denormal_numbers_are_kept(dtype)
 
 
+@pytest.mark.parametrize("kind", [optim.Adam, optim.Adagrad, optim.RMSprop, optim.NAdam])
+def test_a_square_beyond_the_largest_number_leaves_the_parameter(kind: type[optim.Optimizer], backend: Backend) -> None:
+    for dtype in (np.float32, np.float64):
+        gradient = np.full(37, np.sqrt(np.finfo(dtype).max) * 10, dtype)
+        param = Tensor(np.ones_like(gradient), requires_grad=True)
+        param.grad = Tensor(gradient)
+        kind([param], lr=0.1).step()
+        assert (param.array == 1).all(), dtype  # divided by infinity
+
+
 def test_results_do_not_depend_on_the_threads(backend: Backend) -> None:
     def result(threads: int) -> Array:
         _cpu.set_thread_count(threads)

@@ -15,11 +15,14 @@ namespace {
 template <typename T>
 using UnsignedLike = typename MathConstants<T>::Unsigned;
 
+template <typename T>
+concept HasReciprocal = requires(Vec<T> x) { native_reciprocal(x.lanes); };
+
 // a / b for b between 2^-100 and 2^100 and |a| <= 2^25 b: an estimate, corrected once where there is one, costs half a
 // division. Measured: 0.55, 0.50.
 template <typename T>
 SIMD_INLINE Vec<T> divide_by_normal(Vec<T> a, Vec<T> b) {
-  if constexpr (requires { native_reciprocal(b.lanes); }) {
+  if constexpr (HasReciprocal<T>) {
     Vec<T> reciprocal(native_reciprocal(b.lanes));
     Vec<T> quotient = a * reciprocal;
     return fma(fma(-quotient, b, a), reciprocal, quotient);

@@ -6,6 +6,8 @@
 #include "parallel.h"
 #include "segments.h"
 #include "simd.h"
+#include "simd_math.h"
+#include "traversal.h"
 
 namespace MINIDL_TARGET {
 
@@ -33,19 +35,35 @@ SIMD_INLINE void update_lanes(const Segment<T>& segment, int64_t i, int lanes, c
     if (segment.state[k]) write(segment.state[k], x.state[k]);
 }
 
+// Asks for what the loop reads a page later: see Streamed. 12.6 million parameters: Adam 6.1 -> 5.3 ms, Adagrad 4.6
+// -> 3.8.
+template <int states, typename T>
+SIMD_INLINE void fetch_a_page_ahead(const Segment<T>& segment, int64_t i) {
+  constexpr int64_t page = Streamed<T>::page;
+  __builtin_prefetch(segment.param + i + page);
+  __builtin_prefetch(segment.grad + i + page);
+  for (int k = 0; k < states; ++k)
+    if (segment.state[k]) __builtin_prefetch(segment.state[k] + i + page);
+}
+
 // Counts a step for every segment, then applies make_update(segment), a function of Lanes, to all its elements.
 template <int states, typename T, typename MakeUpdate>
 SIMD_INLINE void step_segments(Stream stream, const Segment<T>* segments, int64_t count, MakeUpdate make_update) {
   for (int64_t s = 0; s < count; ++s)
     if (segments[s].counters[0]) *segments[s].counters[0] += 1;
   const minidl::FlushDenormals while_it_lives;
-  parallel_for(stream, total_size(segments, count), 8192, [=](int64_t begin, int64_t end) {
+  const int64_t size = total_size(segments, count);
+  const bool is_large = size * (int64_t)sizeof(T) >= streamed_bytes / 4;  // together with gradients and states
+  parallel_for(stream, size, 8192, [=](int64_t begin, int64_t end) {
     for_each_part(segments, count, begin, end, [&](const Segment<T>& segment, int64_t from, int64_t to) {
       constexpr int width = Vec<T>::width;
       const Segment<T> pointers = segment;
       const auto update = make_update(pointers);
       int64_t i = from;
-      for (; i + width <= to; i += width) update_lanes<states, true>(pointers, i, width, update);
+      for (; i + width <= to; i += width) {
+        if (is_large) fetch_a_page_ahead<states>(pointers, i);
+        update_lanes<states, true>(pointers, i, width, update);
+      }
       if (i < to) update_lanes<states, false>(pointers, i, (int)(to - i), update);
     });
   });
@@ -79,6 +97,14 @@ SIMD_INLINE Vec<T> running(double beta, Vec<T> average, Vec<T> value) {
   return fma(Vec<T>(T(beta)), average, Vec<T>(T(1 - beta)) * value);
 }
 
+// a / b for b = sqrt(...) + eps, which is infinite where a square was: beside a square root, a division by estimate
+// takes a step of Adam from 11 to 7 ns a register (Emerald Rapids).
+template <typename T>
+SIMD_INLINE Vec<T> divide_by_root(Vec<T> a, Vec<T> b) {
+  if constexpr (HasReciprocal<T>) b = min(Vec<T>(T(0x1p100)), b);
+  return divide_by_normal(a, b);
+}
+
 // ---- rules
 
 template <typename T>
@@ -109,14 +135,15 @@ void adam_step(Stream stream, const Segment<T>* segments, int64_t count, const d
   step_segments<3>(stream, segments, count, [=](const Segment<T>& segment) {
     const double steps = *segment.counters[0];
     const bool amsgrad = segment.state[2] != nullptr;
-    const T step_size = T(lr / (1 - pow(beta1, steps))), root_scale = T(1 / ::sqrt(1 - pow(beta2, steps)));
+    const T step_size = T(lr / (1 - ::pow(beta1, steps))), root_scale = T(1 / ::sqrt(1 - ::pow(beta2, steps)));
     return [=](Lanes<T>& x) {
       decay(x);
       x.state[0] = running(beta1, x.state[0], x.grad);
       x.state[1] = running(beta2, x.state[1], x.grad * x.grad);
       Vec<T> variance = x.state[1];
       if (amsgrad) variance = x.state[2] = max(x.state[2], x.state[1]);
-      x.param -= Vec<T>(step_size) * x.state[0] / fma(Vec<T>(root_scale), sqrt(variance), Vec<T>(T(eps)));
+      x.param -=
+          divide_by_root(Vec<T>(step_size) * x.state[0], fma(Vec<T>(root_scale), sqrt(variance), Vec<T>(T(eps))));
     };
   });
 }
@@ -131,7 +158,7 @@ void adagrad_step(Stream stream, const Segment<T>* segments, int64_t count, cons
     return [=](Lanes<T>& x) {
       decay(x);
       x.state[0] = fma(x.grad, x.grad, x.state[0]);
-      x.param -= Vec<T>(step_size) * x.grad / (sqrt(x.state[0]) + Vec<T>(T(eps)));
+      x.param -= divide_by_root(Vec<T>(step_size) * x.grad, sqrt(x.state[0]) + Vec<T>(T(eps)));
     };
   });
 }
@@ -151,7 +178,7 @@ void rmsprop_step(Stream stream, const Segment<T>* segments, int64_t count, cons
         x.state[2] = running(alpha, x.state[2], x.grad);
         variance = max(Vec<T>(T(0)), variance - x.state[2] * x.state[2]);  // rounding may leave it below 0
       }
-      Vec<T> direction = x.grad / (sqrt(variance) + Vec<T>(T(eps)));
+      Vec<T> direction = divide_by_root(x.grad, sqrt(variance) + Vec<T>(T(eps)));
       if (has_buffer) direction = x.state[1] = fma(Vec<T>(momentum), x.state[1], direction);
       x.param -= Vec<T>(lr) * direction;
     };
@@ -180,7 +207,7 @@ void adamax_step(Stream stream, const Segment<T>* segments, int64_t count, const
   const Decay<T> decay(schedule, false, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
   step_segments<2>(stream, segments, count, [=](const Segment<T>& segment) {
-    const T step_size = T(lr / (1 - pow(beta1, *segment.counters[0])));
+    const T step_size = T(lr / (1 - ::pow(beta1, *segment.counters[0])));
     return [=](Lanes<T>& x) {
       decay(x);
       x.state[0] = running(beta1, x.state[0], x.grad);
@@ -195,18 +222,18 @@ void nadam_step(Stream stream, const Segment<T>* segments, int64_t count, const 
                 double eps, double momentum_decay, bool decoupled, bool maximize) {
   const Decay<T> decay(schedule, decoupled, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
-  auto mu = [=](double step) { return beta1 * (1 - 0.5 * pow(0.96, step * momentum_decay)); };
+  auto mu = [=](double step) { return beta1 * (1 - 0.5 * ::pow(0.96, step * momentum_decay)); };
   for (int64_t s = 0; s < count; ++s) *segments[s].counters[1] *= mu(*segments[s].counters[0] + 1);
   step_segments<2>(stream, segments, count, [=](const Segment<T>& segment) {
     const double steps = *segment.counters[0], product = *segment.counters[1], next = mu(steps + 1);
     const T grad_size = T(lr * (1 - mu(steps)) / (1 - product)), momentum_size = T(lr * next / (1 - product * next));
-    const T root_scale = T(1 / ::sqrt(1 - pow(beta2, steps)));
+    const T root_scale = T(1 / ::sqrt(1 - ::pow(beta2, steps)));
     return [=](Lanes<T>& x) {
       decay(x);
       x.state[0] = running(beta1, x.state[0], x.grad);
       x.state[1] = running(beta2, x.state[1], x.grad * x.grad);
       Vec<T> direction = fma(Vec<T>(grad_size), x.grad, Vec<T>(momentum_size) * x.state[0]);
-      x.param -= direction / fma(Vec<T>(root_scale), sqrt(x.state[1]), Vec<T>(T(eps)));
+      x.param -= divide_by_root(direction, fma(Vec<T>(root_scale), sqrt(x.state[1]), Vec<T>(T(eps))));
     };
   });
 }
@@ -217,10 +244,10 @@ void radam_step(Stream stream, const Segment<T>* segments, int64_t count, const 
   const Decay<T> decay(schedule, decoupled, maximize);
   const double lr = schedule[0], beta1 = schedule[1];
   step_segments<2>(stream, segments, count, [=](const Segment<T>& segment) {
-    const double steps = *segment.counters[0], power = pow(beta2, steps);
+    const double steps = *segment.counters[0], power = ::pow(beta2, steps);
     const double limit = 2 / (1 - beta2) - 1, rho = limit - 2 * steps * power / (1 - power);
     const bool is_rectified = rho > 5;
-    double step_size = lr / (1 - pow(beta1, steps));
+    double step_size = lr / (1 - ::pow(beta1, steps));
     if (is_rectified)
       step_size *= ::sqrt((1 - power) * (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho));
     return [=](Lanes<T>& x) {
@@ -228,7 +255,7 @@ void radam_step(Stream stream, const Segment<T>* segments, int64_t count, const 
       x.state[0] = running(beta1, x.state[0], x.grad);
       x.state[1] = running(beta2, x.state[1], x.grad * x.grad);
       Vec<T> direction = Vec<T>(T(step_size)) * x.state[0];
-      x.param -= is_rectified ? direction / (sqrt(x.state[1]) + Vec<T>(T(eps))) : direction;
+      x.param -= is_rectified ? divide_by_root(direction, sqrt(x.state[1]) + Vec<T>(T(eps))) : direction;
     };
   });
 }
