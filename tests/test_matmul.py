@@ -98,6 +98,26 @@ def test_product_does_not_depend_on_where_a_matrix_begins(backend: Backend, dtyp
 
 
 @each_dtype
+@pytest.mark.parametrize("rows", [11, 12, 40, 64])
+def test_a_layer_does_not_depend_on_where_its_input_begins(backend: Backend, dtype: type, rows: int) -> None:
+    """Rows that begin within cache lines are copied where they meet many columns."""
+    for out_features, in_features in ((160, 208), (67, 257), (30, 192)):
+        x, weight = make_factors(rows, out_features, in_features, (False, True), dtype)
+        memory = np.full(x.size + 32, np.nan, dtype)
+        outputs = []
+        for begin in (0, 1, 4, 15):
+            first = -memory.ctypes.data // memory.itemsize % 16 + begin
+            shifted = memory[first : first + x.size].reshape(x.shape)
+            shifted[...] = x
+            outputs.append(np.full((rows, out_features), np.nan, dtype))
+            backend.kernels.linear_forward(shifted, weight, None, outputs[-1])
+        factors = float64_factors(x, weight, (False, True))
+        assert_product_close(outputs[0], *factors, np.zeros(outputs[0].shape), f"{rows} x {out_features}")
+        for out in outputs[1:]:
+            assert_bitwise_equal(out, outputs[0], f"{rows} x {out_features} x {in_features}")
+
+
+@each_dtype
 @each_transpose
 def test_product_does_not_depend_on_the_threads(backend: Backend, dtype: type, transpose: tuple[bool, bool]) -> None:
     shapes = [(1, 1031, 517), (1031, 1, 517), (5, 700, 300), (64, 96, 257), (131, 113, 127), (40, 70, 2100)]

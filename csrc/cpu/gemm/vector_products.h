@@ -1,11 +1,14 @@
 // Products with so few rows or columns that each number of the larger factor is used about once: no packing, no tiles.
 #pragma once
+#include <string.h>
+
 #include "gemm/epilogue.h"
 #include "gemm/index_list.h"
 #include "gemm/product.h"
 #include "gemm/range.h"
 #include "gemm/register_transpose.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "simd.h"
 
 namespace MINIDL_TARGET {
@@ -23,6 +26,8 @@ constexpr int sums_stride = dot_columns + 16;  // room for a vector that begins 
 // has to stay in L2. Measured on a Zen 4 core, layers of 256 to 1024: dot products take 10 % less time at 32 lines, 3 %
 // at 64; 64 lines of 16384 take 25 % more.
 constexpr int64_t max_dot_lines = 64, max_dot_bytes = 256 << 10;
+// Lines of a that begin within cache lines are copied for so many columns a thread, if they are not very few.
+constexpr int64_t min_columns_for_copy = 64, min_lines_for_copy = 12;
 // What the registers hold beside a vector of each row and one of b, 8 at most: 4 x 6 of 32 registers, 3 x 4 of 16.
 // Many sums side by side hide the latency of the additions.
 constexpr int max_dots(int rows) {
@@ -107,13 +112,37 @@ void multiply_by_dots(const Product<T>& p, Range all_rows, Range all_columns, in
 }
 
 template <typename T>
+bool begins_at_cache_lines(const Factor<T>& lines) {
+  return ((uintptr_t)lines.data | (uintptr_t)(lines.stride * sizeof(T))) % 64 == 0;
+}
+
+template <typename T>
+Factor<T> copy_to_cache_lines(Factor<T> lines, int64_t count, int64_t steps) {
+  constexpr int64_t line = 64 / sizeof(T);
+  int64_t stride = ceil_divide(steps, line) * line;
+  T* copy = (T*)minidl::scratch_memory(count * stride * sizeof(T));
+  for (int64_t i = 0; i < count; ++i) memcpy(copy + i * stride, lines.at(i, 0), steps * sizeof(T));
+  lines.data = copy;
+  lines.stride = stride;
+  return lines;
+}
+
+template <typename T>
 void multiply_by_dots(Stream stream, const Product<T>& p) {
   // Lines of the larger factor that are worth another thread, each of them used `uses` times.
   auto grain = [&](int64_t uses) { return vector_grain / (p.k > 0 ? p.k : 1) / (uses > 2 ? uses / 2 : 1); };
-  if (p.n >= p.m)
+  if (p.n >= p.m) {
+    // Vectors that cross cache lines take two loads, and those of a are loaded again for every few columns.
+    bool may_copy = p.m >= min_lines_for_copy && !begins_at_cache_lines(p.a);
     return parallel_for(
         stream, p.n, grain(p.m),
-        [&](int64_t begin, int64_t end) { multiply_by_dots(p, {0, p.m}, {begin, end}, max_dot_lines); }, dot_columns);
+        [&](int64_t begin, int64_t end) {
+          Product<T> own = p;
+          if (may_copy && end - begin >= min_columns_for_copy) own.a = copy_to_cache_lines(p.a, p.m, p.k);
+          multiply_by_dots(own, {0, p.m}, {begin, end}, max_dot_lines);
+        },
+        dot_columns);
+  }
   // A dozen columns at most: they meet so many rows at a time as stay in the L1.
   constexpr int64_t rows_bytes = 16 << 10;
   int64_t steps_of_rows = rows_bytes / (max_dot_rows * (int64_t)sizeof(T));
