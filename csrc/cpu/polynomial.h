@@ -31,7 +31,7 @@ SIMD_INLINE Vec<float> lookup(const float (&table)[entries], Vec<uint32_t> index
 template <int count>
 struct PiecewisePolynomial {
   float width, limit;  // the last interval may be used up to the limit
-  float coefficients[count][32];
+  alignas(64) float coefficients[count][32];
 };
 
 struct Interval {
@@ -59,13 +59,14 @@ SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<count>& function, Inte
   return evaluate_from(lookup(function.coefficients[0], at.index), function, at);
 }
 
-// Of functions that start at 0: of x >= 0, with the value at the limit beyond it, and nan for nan.
+// function(x) for x >= 0, from the limit on function(limit), for nan nan.
 template <int count>
 SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<count>& function, Vec<float> x) {
   return evaluate(function, nearest_interval(min(Vec<float>(function.limit), x), function.width));
 }
 
-// Of two tables in a row: of 0 <= x <= far.limit, with 0 there. The second is read only where a lane needs it.
+// A function on two tables in a row, for 0 <= x <= far.limit, where it is 0. The second is read only where a lane needs
+// it.
 template <int near_count, int far_count>
 SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<near_count>& near, const PiecewisePolynomial<far_count>& far,
                                 Vec<float> x) {

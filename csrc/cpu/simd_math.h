@@ -155,7 +155,8 @@ SIMD_INLINE Vec<T> portable_log(Vec<T> x) {
   return with_limits_of_log(x, log_of_parts(parts.mantissa - Vec<T>(T(1)), exponent, Vec<T>{}));
 }
 
-// x = mantissa 2^exponent, with 1 / c and ln(c) for a c close to the mantissa.
+// x = mantissa 2^exponent, with 1 / c and ln(c) for a c close to the mantissa. Of 0 and infinity the exponent is
+// infinite, of negative numbers the mantissa nan: so are their logarithms.
 template <typename T>
 struct LogInterval {
   Vec<T> mantissa, exponent, inverse, logarithm;
@@ -309,7 +310,7 @@ SIMD_INLINE Vec<T> times_or_zero(Vec<T> x, Vec<T> factor) {
   return select(factor == Vec<T>{}, factor, x * factor);
 }
 
-// |x|, bounded by the table on the left, where tails keep their relative accuracy, and by the near one on the right.
+// |x|, bounded by the far table where x < 0, whose results count relative to themselves, by the near one where x > 0.
 template <int near_count, int far_count>
 SIMD_INLINE Vec<float> magnitude_in_tables(const PiecewisePolynomial<near_count>& near,
                                            const PiecewisePolynomial<far_count>& far, Vec<float> x) {

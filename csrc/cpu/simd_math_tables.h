@@ -388,26 +388,26 @@ constexpr PiecewisePolynomial<10> gelu_slope_far_tail_table = {
 // 1 / c and ln(c) for a c in each sixteenth of an octave: eight from 1 on, then eight below 1.
 struct LogTable {
   static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.4286068e-06f;
-  static constexpr float inverse[] = {1.0f,           9.154279e-01f, 8.6289614e-01f, 8.212983e-01f,
-                                      7.7943087e-01f, 7.459316e-01f, 7.1087205e-01f, 6.792614e-01f,
-                                      1.3020586f,     1.2577115f,    1.2099724f,     1.1621286f,
-                                      1.121931f,      1.0800376f,    1.0444151f,     1.0f};
-  static constexpr float logarithm[] = {0.0f,
-                                        8.836365e-02f,
-                                        1.4746094e-01f,
-                                        1.968689e-01f,
-                                        2.4919128e-01f,
-                                        2.9312134e-01f,
-                                        3.4126282e-01f,
-                                        3.8674927e-01f,
-                                        -2.6394653e-01f,
-                                        -2.2929382e-01f,
-                                        -1.9059753e-01f,
-                                        -1.502533e-01f,
-                                        -1.1505127e-01f,
-                                        -7.699585e-02f,
-                                        -4.345703e-02f,
-                                        0.0f};
+  alignas(64) static constexpr float inverse[] = {1.0f,           9.154279e-01f, 8.6289614e-01f, 8.212983e-01f,
+                                                  7.7943087e-01f, 7.459316e-01f, 7.1087205e-01f, 6.792614e-01f,
+                                                  1.3020586f,     1.2577115f,    1.2099724f,     1.1621286f,
+                                                  1.121931f,      1.0800376f,    1.0444151f,     1.0f};
+  alignas(64) static constexpr float logarithm[] = {0.0f,
+                                                    8.836365e-02f,
+                                                    1.4746094e-01f,
+                                                    1.968689e-01f,
+                                                    2.4919128e-01f,
+                                                    2.9312134e-01f,
+                                                    3.4126282e-01f,
+                                                    3.8674927e-01f,
+                                                    -2.6394653e-01f,
+                                                    -2.2929382e-01f,
+                                                    -1.9059753e-01f,
+                                                    -1.502533e-01f,
+                                                    -1.1505127e-01f,
+                                                    -7.699585e-02f,
+                                                    -4.345703e-02f,
+                                                    0.0f};
   // (ln(1 + r) - r) / r^2 for -0.0312 <= r <= 0.0625
   static constexpr float tail[] = {-4.9999997e-01f, 3.3334178e-01f, -2.5012314e-01f, 1.9021256e-01f};
 };

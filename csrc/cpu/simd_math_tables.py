@@ -99,8 +99,8 @@ def logarithm() -> str:
     return f"""// 1 / c and ln(c) for a c in each sixteenth of an octave: eight from 1 on, then eight below 1.
 struct LogTable {{
   static constexpr float ln2_hi = {ln2_hi!r}f, ln2_lo = {np.float32(math.log(2) - ln2_hi)!s}f;
-  static constexpr float inverse[] = {numbers(np.array(inverses))};
-  static constexpr float logarithm[] = {numbers(np.array(logarithms))};
+  alignas(64) static constexpr float inverse[] = {numbers(np.array(inverses))};
+  alignas(64) static constexpr float logarithm[] = {numbers(np.array(logarithms))};
   // (ln(1 + r) - r) / r^2 for {min(lows):.3g} <= r <= {max(highs):.3g}
   static constexpr float tail[] = {numbers(tail)};
 }};
