@@ -212,14 +212,26 @@ SIMD_INLINE Vec<T> log1p(Vec<T> x) {
   return copysign(with_limits_of_log(sum, result), x);
 }
 
-// ln(1 + x) for 0 <= x <= 1. Measured: 1.33, 1.38.
+// ln(1 + x) for 0 <= x <= 1, with one division. Measured: 1.33, 1.38.
 template <typename T>
 SIMD_INLINE Vec<T> log1p_of_unit(Vec<T> x) {
-  if constexpr (HasLookup<T>) return evaluate(log1p_of_unit_table, x);
   const Vec<T> one(T(1)), zero{};
   Mask<T> near_one = x < Vec<T>(T(0.41421356237309504880));
   Vec<T> f = select(near_one, x, Vec<T>(T(0.5)) * (x - one));  // (1 + x) / 2 = 1 + f
   return log_of_parts(f, select(near_one, zero, one), zero);
+}
+
+// ln(1 + e^-x) for x >= 0, relative to itself. Measured: 1.73, 1.65.
+template <typename T>
+SIMD_INLINE Vec<T> softplus_tail(Vec<T> x) {
+  if constexpr (HasLookup<T>) {
+    Vec<T> tail = evaluate(softplus_tail_table, x);
+    Mask<T> is_far = x > Vec<T>(softplus_tail_table.limit);
+    if (__builtin_expect(any(is_far), false)) tail = select(is_far, exp(-x), tail);
+    return tail;
+  } else {
+    return log1p_of_unit(exp(-x));
+  }
 }
 
 // tanh(x): x + x^3 P(x^2) / Q(x^2) for small x, else 1 - 2 / (e^2x + 1); both share the division.

@@ -110,8 +110,8 @@ struct LogTable {{
 TABLES = [
     piecewise("tanh", "tanh(x)", math.tanh, 19 / 64, 9.3, 6),
     piecewise("erf", "erf(x), less x in the first interval", math.erf, 133 / 1024, 4.0, 5, less=1),
-    piecewise("log1p_of_unit", "ln(1 + x)", math.log1p, 2117 / 65536, 1.0, 4),
     piecewise("sigmoid_tail", "1 / (1 + e^x)", lambda x: 1 / (1 + math.exp(x)), 9 / 16, 17.7, 5),
+    piecewise("softplus_tail", "ln(1 + e^-x)", lambda x: math.log1p(math.exp(-x)), 9 / 16, 17.7, 6),
     # Two tables each. From 13.15 on x Phi(-x) is below the smallest normal number.
     piecewise("gelu_tail", "x Phi(-x)", gelu_tail, GELU_WIDTH, 6.5, 7),
     piecewise("gelu_far_tail", "x Phi(-x) from 32 widths on", gelu_tail, GELU_WIDTH, 13.15, 9, start=32),

@@ -112,7 +112,7 @@ ACTIVATION(softsign, cheap_grain, softsign(x), grad* softsign_slope(x))
 // -ln(1 + e^-x) = min(x, 0) - ln(1 + e^-|x|)
 template <typename T>
 SIMD_INLINE Vec<T> logsigmoid(Vec<T> x) {
-  return min(Vec<T>{}, x) - log1p_of_unit(exp(-abs(x)));
+  return min(Vec<T>{}, x) - softplus_tail(abs(x));
 }
 ACTIVATION(logsigmoid, function_grain, logsigmoid(x), grad* sigmoid(-x))
 #undef ACTIVATION
@@ -178,7 +178,7 @@ void celu_backward(Stream stream, const T* x, const T* grad_out, T* grad_x, int6
 // ln(1 + e^x) without overflow
 template <typename T>
 SIMD_INLINE Vec<T> softplus(Vec<T> x) {
-  return max(x, Vec<T>{}) + log1p_of_unit(exp(-abs(x)));
+  return max(x, Vec<T>{}) + softplus_tail(abs(x));
 }
 
 template <typename T>

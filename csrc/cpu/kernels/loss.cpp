@@ -252,7 +252,7 @@ void bce_with_logits_forward(Stream stream, const T* logits, const T* target, T*
                              Reduction reduction) {
   loss_forward(stream, loss, size, reduction, [=](auto at) {
     Vec<T> x = at(logits);
-    return max(Vec<T>{}, x) - x * at(target) + log1p_of_unit(exp(-abs(x)));
+    return max(Vec<T>{}, x) - x * at(target) + softplus_tail(abs(x));
   });
 }
 
