@@ -6,6 +6,7 @@
 #include "parallel.h"
 #include "simd.h"
 #include "simd_math.h"
+#include "simd_pow.h"
 
 namespace MINIDL_TARGET {
 namespace {

@@ -1,0 +1,79 @@
+// a^b on Vec<float> and Vec<double>. "Measured" as in simd_math.h.
+#pragma once
+#include <string.h>
+
+#include "simd_math.h"
+
+namespace MINIDL_TARGET {
+namespace {
+
+// e^(b ln|a|) with the signs and limits of C's pow.
+SIMD_INLINE Vec<double> pow_in_double(Vec<double> a, Vec<double> b) {
+  using V = Vec<double>;
+  const V one(1.0), zero{}, infinity(__builtin_inf()), magic(MathConstants<double>::round_magic);
+  V result = exp(b * log(abs(a)));
+  V whole = min(V(0x1p40), abs(b));  // a float beyond 2^40 is an even number
+  auto is_integer = [&](V v) { return (v + magic) - magic == v; };
+  Mask<double> is_odd = is_integer(whole) & !is_integer(whole * V(0.5));
+  result = select(is_odd, copysign(result, a), result);
+  result = select((a < zero) & (a > -infinity) & !is_integer(whole), V(__builtin_nan("")), result);
+  result = select((a == -one) & (abs(b) == infinity), one, result);
+  return select((a == one) | (b == zero), one, result);
+}
+
+typedef float HalfVector __attribute__((vector_size(vector_bytes / 2)));
+
+// function(arguments...) in double precision, half a register of floats at a time.
+template <typename Function, typename... Arguments>
+SIMD_INLINE Vec<float> in_double(Function function, Arguments... arguments) {
+  auto half = [](Vec<float> v, int i) {
+    HalfVector halves[2];
+    memcpy(halves, &v, sizeof v);
+    return Vec<double>(__builtin_convertvector(halves[i], Vec<double>::Native));
+  };
+  HalfVector results[2];
+  for (int i = 0; i < 2; ++i) results[i] = __builtin_convertvector(function(half(arguments, i)...).lanes, HalfVector);
+  Vec<float> result;
+  memcpy(&result, results, sizeof result);
+  return result;
+}
+
+// e^(b ln a) for normal a > 0 and finite b: polynomials as long as a float needs, and one division for both halves.
+SIMD_INLINE Vec<float> pow_of_normal(Vec<float> a, Vec<float> b) {
+  auto parts = split_exponent(a);
+  Vec<float> f = parts.mantissa - Vec<float>(1.0f), sum = f + Vec<float>(2.0f);
+  Vec<float> inverse = Vec<float>(1.0f) / sum;
+  auto power = [](Vec<double> f, Vec<double> inverse, Vec<double> exponent, Vec<double> b) {
+    using V = Vec<double>;
+    using C = MathConstants<double>;
+    // s = f / (2 + f), the float's reciprocal corrected once
+    V s = f * inverse;
+    s = fma(fma(-s, f + V(2.0), f), inverse, s);
+    V z = s * s;
+    V logarithm = fma(exponent, V(0.69314718055994530942), fma(s * z, polynomial(z, C::float_log), s + s));
+    V argument = min(V(120.0), max(V(-120.0), b * logarithm));  // infinite, or 0, as a float
+    V shifted = fma(argument, V(1.44269504088896340736), V(C::round_magic));
+    V r = fma(shifted - V(C::round_magic), V(-0.69314718055994530942), argument);
+    V mantissa = fma(r * r, polynomial(r, C::float_exp), r) + V(1.0);
+    return bitcast<double>(bitcast<uint64_t>(mantissa) + (bitcast<uint64_t>(shifted) << C::mantissa_bits));
+  };
+  return in_double(power, f, inverse, parts.exponent, b);
+}
+
+// a^b as C's pow has it. Floats go through double precision; doubles, which have no wider type, through libm.
+// Measured for floats: 0.51.
+SIMD_INLINE Vec<float> pow(Vec<float> a, Vec<float> b) {
+  const Vec<float> infinity(__builtin_inff());
+  Vec<float> result = pow_of_normal(a, b);
+  Mask<float> is_normal = (a >= Vec<float>(MathConstants<float>::min_normal)) & (a < infinity) & (abs(b) < infinity);
+  if (!any(!is_normal)) return result;
+  auto general = [](Vec<double> a, Vec<double> b) { return pow_in_double(a, b); };
+  return select(is_normal, result, in_double(general, a, b));
+}
+inline Vec<double> pow(Vec<double> a, Vec<double> b) {
+  for (int i = 0; i < Vec<double>::width; ++i) a.lanes[i] = __builtin_pow(a.lanes[i], b.lanes[i]);
+  return a;
+}
+
+}  // namespace
+}  // namespace MINIDL_TARGET
