@@ -3,8 +3,7 @@
 Backward runs one fused kernel; where a graph of the gradient is wanted, the same formula is composed of ops.
 
 On the CPU, denormal numbers (below 1.18e-38 in float32, 2.23e-308 in float64) count as 0 in those that compute
-exponentials: gelu from -13 and sigmoid, silu, mish and softplus from -87 down are 0 (in float64 from -38 and -708), and
-so are the gradients of elu, selu and celu.
+exponentials: gelu from -13 and sigmoid, silu, mish and softplus from -87 down are 0 (in float64 from -38 and -708).
 """
 
 from __future__ import annotations
