@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "simd.h"
+#include "simd_math_constants.h"
 
 namespace MINIDL_TARGET {
 namespace {
@@ -40,7 +41,7 @@ struct Interval {
 };
 
 SIMD_INLINE Interval nearest_interval(Vec<float> x, float width) {
-  const Vec<float> round_magic(0x1.8p23f);  // adding it leaves the nearest whole number in the low bits
+  const Vec<float> round_magic(MathConstants<float>::round_magic);
   Vec<float> shifted = fma(x, Vec<float>(1 / width), round_magic);
   Vec<float> k = shifted - round_magic;
   return {k, fma(k, Vec<float>(-width), x), bitcast<uint32_t>(shifted)};
@@ -71,11 +72,8 @@ template <int near_count, int far_count>
 SIMD_INLINE Vec<float> evaluate(const PiecewisePolynomial<near_count>& near, const PiecewisePolynomial<far_count>& far,
                                 Vec<float> x) {
   Interval at = nearest_interval(x, near.width);
-  Vec<float> value = evaluate(near, at);
-  Mask<float> is_far = at.k > Vec<float>(31);
-  if (__builtin_expect(any(is_far), false))
-    value = select(is_far, select(x < Vec<float>(far.limit), evaluate(far, at), Vec<float>{}), value);
-  return value;
+  auto far_value = [&] { return select(x < Vec<float>(far.limit), evaluate(far, at), Vec<float>{}); };
+  return select_rarely(at.k > Vec<float>(31), far_value, evaluate(near, at));
 }
 
 }  // namespace

@@ -113,6 +113,13 @@ SIMD_INLINE bool any(Mask<T> mask) {
   return native_any(mask.lanes);
 }
 
+// select(mask, yes(), no) for a mask that is rarely true: yes() is only computed where it is.
+template <typename T, typename Yes>
+SIMD_INLINE Vec<T> select_rarely(Mask<T> mask, Yes yes, Vec<T> no) {
+  if (__builtin_expect(any(mask), false)) return select(mask, yes(), no);
+  return no;
+}
+
 // b where either is nan, like the machine's own instruction.
 template <typename T>
 SIMD_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {

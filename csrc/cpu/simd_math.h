@@ -225,10 +225,8 @@ SIMD_INLINE Vec<T> log1p_of_unit(Vec<T> x) {
 template <typename T>
 SIMD_INLINE Vec<T> softplus_tail(Vec<T> x) {
   if constexpr (HasLookup<T>) {
-    Vec<T> tail = evaluate(softplus_tail_table, x);
-    Mask<T> is_far = x > Vec<T>(softplus_tail_table.limit);
-    if (__builtin_expect(any(is_far), false)) tail = select(is_far, exp(-x), tail);
-    return tail;
+    return select_rarely(
+        x > Vec<T>(softplus_tail_table.limit), [=] { return exp(-x); }, evaluate(softplus_tail_table, x));
   } else {
     return log1p_of_unit(exp(-x));
   }
@@ -253,9 +251,8 @@ template <typename T>
 SIMD_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Vec<T> one(T(1)), zero{};
   if constexpr (HasLookup<T>) {
-    Vec<T> tail = evaluate(sigmoid_tail_table, abs(x));
-    Mask<T> is_far_left = x < Vec<T>(-sigmoid_tail_table.limit);
-    if (__builtin_expect(any(is_far_left), false)) tail = select(is_far_left, exp(x), tail);
+    Vec<T> tail = select_rarely(
+        x < Vec<T>(-sigmoid_tail_table.limit), [=] { return exp(x); }, evaluate(sigmoid_tail_table, abs(x)));
     return select(x < zero, tail, one - tail);
   } else {
     Vec<T> tail = exp(-abs(x));

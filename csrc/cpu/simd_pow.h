@@ -66,9 +66,8 @@ SIMD_INLINE Vec<float> pow(Vec<float> a, Vec<float> b) {
   const Vec<float> infinity(__builtin_inff());
   Vec<float> result = pow_of_normal(a, b);
   Mask<float> is_normal = (a >= Vec<float>(MathConstants<float>::min_normal)) & (a < infinity) & (abs(b) < infinity);
-  if (!any(!is_normal)) return result;
   auto general = [](Vec<double> a, Vec<double> b) { return pow_in_double(a, b); };
-  return select(is_normal, result, in_double(general, a, b));
+  return select_rarely(!is_normal, [=] { return in_double(general, a, b); }, result);
 }
 inline Vec<double> pow(Vec<double> a, Vec<double> b) {
   for (int i = 0; i < Vec<double>::width; ++i) a.lanes[i] = __builtin_pow(a.lanes[i], b.lanes[i]);
