@@ -232,6 +232,28 @@ def test_results_do_not_depend_on_the_threads(backend: Backend) -> None:
         assert_bitwise_equal(result(threads), expected, f"{threads} threads")
 
 
+def test_large_and_small_parameters_are_shared_by_threads(backend: Backend) -> None:
+    sizes = [0, 1, 63, 40009, 5, 769, 768, 767, 200, 30000, 17, 0]
+
+    def result(threads: int) -> list[Array]:
+        _cpu.set_thread_count(threads)
+        params = [Tensor(np.linspace(-1, 1, size, dtype=np.float32), requires_grad=True) for size in sizes]
+        optimizer = optim.Adam(params, lr=0.1, max_grad_norm=1.0, l1_decay=0.01)
+        for param in params:
+            param.grad = Tensor(np.sin(1 + np.arange(param.array.size)).astype(np.float32))
+        optimizer.step()
+        return [param.array for param in params]
+
+    expected = result(1)
+    for before, after in zip(sizes, expected, strict=True):
+        moved = np.abs(after - np.linspace(-1, 1, before))
+        assert (moved > 0.05).all(), before  # each by 0.1 at first, no element left out or moved twice, l1 a little
+        assert (moved < 0.15).all(), before
+    for threads in (2, 3, 4, 7):
+        for before, after, wanted in zip(sizes, result(threads), expected, strict=True):
+            assert_bitwise_equal(after, wanted, f"{before} on {threads} threads")
+
+
 def test_groups_have_options_of_their_own() -> None:
     first, second = minidl.ones(3, requires_grad=True), minidl.ones(3, requires_grad=True)
     optimizer = optim.SGD([{"params": [first]}, {"params": second, "lr": 0.5, "name": "head"}], lr=0.25)

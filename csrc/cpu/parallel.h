@@ -36,18 +36,23 @@ inline void parallel_parts(int parts, const Body& body) {
   minidl::run_parallel(parts, [](void* opaque, int part) { (*(const Body*)opaque)(part); }, (void*)&body);
 }
 
-// body(begin, end) over [0, size) in chunks of whole blocks; one chunk when size < 2 * grain. grain is the number of
-// elements that are worth waking a thread for.
+// Into how many parts work of `size` elements is divided; grain is the number of elements that are worth waking a
+// thread for.
+inline int worthwhile_parts(minidl::Stream stream, int64_t size, int64_t grain) {
+  int64_t parts = size / (grain > 0 ? grain : 1);
+  return parts > stream.threads ? stream.threads : parts > 1 ? (int)parts : 1;
+}
+
+// body(begin, end) over [0, size) in chunks of whole blocks, one for each worthwhile part.
 template <typename Body>
 inline void parallel_for(minidl::Stream stream, int64_t size, int64_t grain, const Body& body, int64_t block = 64) {
-  int64_t parts = size / (grain > 0 ? grain : 1);
-  if (parts > stream.threads) parts = stream.threads;
+  int parts = worthwhile_parts(stream, size, grain);
   if (parts <= 1) {
     if (size > 0) body((int64_t)0, size);
     return;
   }
   int64_t blocks = (size + block - 1) / block;
-  parallel_parts((int)parts, [&](int part) {
+  parallel_parts(parts, [&](int part) {
     int64_t begin = blocks * part / parts * block;
     int64_t end = blocks * (part + 1) / parts * block;
     if (end > size) end = size;

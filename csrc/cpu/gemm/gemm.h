@@ -18,8 +18,9 @@ constexpr int64_t page_bytes = 4096, colliding_depth = 128;     // steps at a ti
 constexpr int64_t max_steps_half_pages_apart = 256;             // of a, if it is not packed
 constexpr int64_t block_panels_bytes = 8 << 20;                 // of packed b: it stays in L3
 constexpr int64_t chunk_bytes = 640 << 10;  // of the panels that meet each panel of the other factor: they stay in L2
-// Products of so few steps write out along its rows if it is larger than an L2, of very few steps in any case.
-constexpr int64_t max_depth_along_rows = 128, very_few_steps = 32, min_bytes_along_rows = 2 << 20;
+constexpr int64_t cache_bytes = 2 << 20;    // of out: what is larger has left the L2 when it is used again
+// Products of so few steps write out along its rows if it exceeds the cache, of very few steps in any case.
+constexpr int64_t max_depth_along_rows = 128, very_few_steps = 32;
 // A factor that meets no more lines of the other than this is read where it lies: packing would not pay.
 constexpr int64_t max_direct_lines = 64, max_direct_columns = repeats_a ? 32 : 64;
 // Steps that are worth fetching ahead: a short panel is in the cache by itself.
@@ -27,9 +28,9 @@ constexpr int64_t min_fetched_depth = 64;
 // Multiply-adds that are worth another thread.
 constexpr int64_t gemm_grain = 65536;
 // Rows of out that are worth a thread of their own where they are written one after the other.
-constexpr int64_t min_whole_rows = 128;
-// Multiply-adds in the time that packing takes for one element.
-constexpr int64_t packing_cost = 16;
+constexpr int64_t min_whole_rows = 32;
+// Multiply-adds in the time that packing takes for one element, and a later fetch of one that another core has written.
+constexpr int64_t packing_cost = 16, moving_cost = 100;
 
 // Whole pages apart, steps and lines lie in so few sets of a cache that they drive each other out, even from the L2,
 // and each needs another entry of the TLB.
@@ -59,11 +60,15 @@ int64_t count_depth_blocks(const Product<T>& p) {
   return larger(1, ceil_divide(p.k, depth));
 }
 
+template <typename T>
+bool exceeds_cache(const Product<T>& p) {
+  return p.m * p.n * (int64_t)sizeof(T) >= cache_bytes;
+}
+
 // Whether out is written along its rows, not panel of columns by panel of columns.
 template <typename T>
 bool goes_along_rows(const Product<T>& p) {
-  bool is_large = p.m * p.n * (int64_t)sizeof(T) >= min_bytes_along_rows;
-  return ceil_divide(p.k, count_depth_blocks(p)) <= (is_large ? max_depth_along_rows : very_few_steps);
+  return ceil_divide(p.k, count_depth_blocks(p)) <= (exceeds_cache(p) ? max_depth_along_rows : very_few_steps);
 }
 
 // How much narrower the first panel of columns is than the others, so that these begin at cache lines where b is read
@@ -271,8 +276,11 @@ Grid best_grid(int64_t threads, const Product<T>& p, const Shares& shares, int64
     int64_t columns = threads / bands;
     int64_t height = ceil_divide(row_units, bands) * shares.row_unit;
     int64_t width = ceil_divide(column_panels, columns) * shares.columns_per_panel;
-    int64_t cost = height * width + shares.packing_cost * (height + width);
-    if (cost < least) best = {bands, columns}, least = cost;
+    int64_t parts = p.kept == Kept::rows ? columns : p.kept == Kept::columns ? bands : 1;
+    int64_t moved = exceeds_cache(p) ? 0 : height * width * (parts - 1) / parts;
+    int64_t cost = height * width + shares.packing_cost * (height + width) + moving_cost * moved / larger(1, p.k);
+    // Where both cost the same, whole rows: threads that write parts of the same rows fetch lines from one another.
+    if (cost <= least) best = {bands, columns}, least = cost;
   }
   return best;
 }

@@ -27,6 +27,12 @@ struct Factor {
   }
 };
 
+// Which share of out a thread uses again that has computed it: to fetch a line that another core has written takes
+// long. In a step of training, each keeps to its features of a layer: columns of what the layer gives and of the
+// gradient that goes back through it, rows of the weight, of its gradient and, as the optimizer shares segments, of
+// their state.
+enum class Kept { nothing, rows, columns };
+
 template <typename T>
 struct Product {
   int64_t m, n, k;
@@ -36,6 +42,7 @@ struct Product {
   const T* bias = nullptr;  // n values, or null
   Activation activation = Activation::none;
   const T* saved = nullptr;  // like out, or null; else out is a gradient that goes back through the activation
+  Kept kept = Kept::nothing;
 
   TileOutput<T> output_at(int64_t row, int64_t column, int64_t columns) const {
     int64_t place = row * n + column;

@@ -23,7 +23,8 @@ bool prefers_dots(const Product<T>& p) {
 }
 
 template <typename T>
-void multiply(Stream stream, const Product<T>& p) {
+void multiply(Stream stream, Product<T> p, Kept kept = Kept::nothing) {
+  p.kept = kept;
   if (p.m == 0 || p.n == 0 || multiply_in_bfloat16(stream, p)) return;
   bool is_plain = p.bias == nullptr && (p.activation == Activation::none || p.saved);
   if (prefers_dots(p))
@@ -67,8 +68,10 @@ void matmul(Stream stream, const T* a, const T* b, T* out, int64_t batch, int64_
 template <typename T>
 void linear_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, int64_t rows,
                     int64_t in_features, int64_t out_features, Activation activation) {
-  multiply(stream, Product<T>{rows, out_features, in_features, Factor<T>(x, rows, in_features, true),
-                              Factor<T>(weight, out_features, in_features, true), out, false, bias, activation});
+  multiply(stream,
+           Product<T>{rows, out_features, in_features, Factor<T>(x, rows, in_features, true),
+                      Factor<T>(weight, out_features, in_features, true), out, false, bias, activation},
+           Kept::columns);
 }
 
 template <typename T>
@@ -77,7 +80,8 @@ void linear_backward_input(Stream stream, const T* grad_out, const T* weight, co
   if (activation == Activation::none) saved = nullptr;
   multiply(stream,
            Product<T>{rows, in_features, out_features, Factor<T>(grad_out, rows, out_features, true),
-                      Factor<T>(weight, in_features, out_features, false), grad_x, false, nullptr, activation, saved});
+                      Factor<T>(weight, in_features, out_features, false), grad_x, false, nullptr, activation, saved},
+           Kept::columns);
 }
 
 template <typename T>
@@ -85,8 +89,10 @@ void linear_backward_weight(Stream stream, const T* grad_out, const T* x, T* gra
                             int64_t in_features, int64_t out_features, bool accumulate) {
   if (grad_bias) sum_columns(stream, grad_out, grad_bias, rows, out_features, accumulate);
   const minidl::FlushDenormals while_it_lives;
-  multiply(stream, Product<T>{out_features, in_features, rows, Factor<T>(grad_out, out_features, rows, false),
-                              Factor<T>(x, in_features, rows, false), grad_weight, accumulate});
+  multiply(stream,
+           Product<T>{out_features, in_features, rows, Factor<T>(grad_out, out_features, rows, false),
+                      Factor<T>(x, in_features, rows, false), grad_weight, accumulate},
+           Kept::rows);
 }
 }  // namespace
 EXPORT_FLUSHING(matmul)

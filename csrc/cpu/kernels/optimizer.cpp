@@ -54,18 +54,16 @@ SIMD_INLINE void step_segments(Stream stream, const Segment<T>* segments, int64_
   const minidl::FlushDenormals while_it_lives;
   const int64_t size = total_size(segments, count);
   const bool is_large = size * (int64_t)sizeof(T) >= streamed_bytes / 4;  // together with gradients and states
-  parallel_for(stream, size, 8192, [=](int64_t begin, int64_t end) {
-    for_each_part(segments, count, begin, end, [&](const Segment<T>& segment, int64_t from, int64_t to) {
-      constexpr int width = Vec<T>::width;
-      const Segment<T> pointers = segment;
-      const auto update = make_update(pointers);
-      int64_t i = from;
-      for (; i + width <= to; i += width) {
-        if (is_large) fetch_a_page_ahead<states>(pointers, i);
-        update_lanes<states, true>(pointers, i, width, update);
-      }
-      if (i < to) update_lanes<states, false>(pointers, i, (int)(to - i), update);
-    });
+  share_segments(stream, segments, count, 8192, [=](const Segment<T>& segment, int64_t from, int64_t to) {
+    constexpr int width = Vec<T>::width;
+    const Segment<T> pointers = segment;
+    const auto update = make_update(pointers);
+    int64_t i = from;
+    for (; i + width <= to; i += width) {
+      if (is_large) fetch_a_page_ahead<states>(pointers, i);
+      update_lanes<states, true>(pointers, i, width, update);
+    }
+    if (i < to) update_lanes<states, false>(pointers, i, (int)(to - i), update);
   });
 }
 
@@ -291,11 +289,9 @@ void scale_gradients(Stream stream, const Segment<T>* segments, int64_t count, c
                      double max_norm) {
   const double scale = max_norm / (::sqrt(squared_norm[0]) + 1e-6);
   if (scale >= 1) return;  // goes on where the norm is nan
-  parallel_for(stream, total_size(segments, count), 16384, [=](int64_t begin, int64_t end) {
-    for_each_part(segments, count, begin, end, [=](const Segment<T>& segment, int64_t from, int64_t to) {
-      T* grad = segment.grad;
-      for (int64_t i = from; i < to; ++i) grad[i] *= T(scale);
-    });
+  share_segments(stream, segments, count, 16384, [=](const Segment<T>& segment, int64_t from, int64_t to) {
+    T* grad = segment.grad;
+    for (int64_t i = from; i < to; ++i) grad[i] *= T(scale);
   });
 }
 

@@ -22,15 +22,13 @@ SIMD_INLINE Vec<T> shrunk(Vec<T> w, T threshold) {
 template <typename T>
 void soft_threshold(Stream stream, const Segment<T>* segments, int64_t count, const double* schedule, double l1_decay) {
   const T threshold = T(schedule[0] * l1_decay);
-  parallel_for(stream, total_size(segments, count), 16384, [=](int64_t begin, int64_t end) {
-    for_each_part(segments, count, begin, end, [=](const Segment<T>& segment, int64_t from, int64_t to) {
-      constexpr int width = Vec<T>::width;
-      T* param = segment.param;
-      int64_t i = from;
-      for (; i + width <= to; i += width) store(param + i, shrunk(load(param + i), threshold));
-      const int rest = (int)(to - i);
-      if (rest > 0) store_partial(param + i, shrunk(load_partial(param + i, rest), threshold), rest);
-    });
+  share_segments(stream, segments, count, 16384, [=](const Segment<T>& segment, int64_t from, int64_t to) {
+    constexpr int width = Vec<T>::width;
+    T* param = segment.param;
+    int64_t i = from;
+    for (; i + width <= to; i += width) store(param + i, shrunk(load(param + i), threshold));
+    const int rest = (int)(to - i);
+    if (rest > 0) store_partial(param + i, shrunk(load_partial(param + i, rest), threshold), rest);
   });
 }
 
