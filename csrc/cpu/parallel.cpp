@@ -76,26 +76,36 @@ struct alignas(64) Worker {
 
 struct Pool {
   std::mutex in_use;  // held by the thread that runs a region
-  alignas(64) std::atomic<int> untaken{0};
+  alignas(64) std::atomic<uint64_t> untaken[max_threads / 64] = {};  // one bit for each part
   alignas(64) std::atomic<int> unfinished{0};
-  int parts = 0;
   void (*body)(void*, int) = nullptr;
   void* context = nullptr;
   uint64_t caller_float_mode = 0;
   Worker workers[max_threads];
   int started = 0, startable = max_threads;
 
-  // A part can be taken only while its region runs, and a region ends only when all its parts are done: what is read
-  // after taking one belongs to that region, however late the thread comes.
-  void take_parts() {
-    int left = untaken.load(std::memory_order_relaxed);
-    while (left > 0) {
-      if (!untaken.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed))
-        continue;
+  bool take(int part) {
+    std::atomic<uint64_t>& word = untaken[part / 64];
+    const uint64_t bit = uint64_t{1} << part % 64;
+    return (word.load(std::memory_order_relaxed) & bit) && (word.fetch_and(~bit, std::memory_order_acquire) & bit);
+  }
+
+  // Some part that nobody has taken yet, or -1.
+  int find_part() const {
+    for (int i = 0; i < max_threads / 64; ++i)
+      if (uint64_t bits = untaken[i].load(std::memory_order_relaxed)) return 64 * i + __builtin_ctzll(bits);
+    return -1;
+  }
+
+  // The thread's own part first: what that reads, the thread has often written itself, and it lies in its cache. A part
+  // can be taken only while its region runs, and a region ends only when all its parts are done: what is read after
+  // taking one belongs to that region, however late the thread comes.
+  void take_parts(int own) {
+    for (int part = own; part >= 0; part = find_part()) {
+      if (!take(part)) continue;
       set_float_mode(caller_float_mode);
-      body(context, parts - left);
+      body(context, part);
       unfinished.fetch_sub(1, std::memory_order_release);
-      left = untaken.load(std::memory_order_relaxed);
     }
   }
 
@@ -105,7 +115,7 @@ struct Pool {
     for (uint32_t seen = 0;;) {
       workers[number].wait_for_call(seen);
       seen = workers[number].calls.load(std::memory_order_acquire);
-      take_parts();
+      take_parts(number + 1);
     }
   }
 
@@ -122,16 +132,16 @@ struct Pool {
     return startable = started;
   }
 
-  void run(int new_parts, void (*new_body)(void*, int), void* new_context) {
-    int helpers = start_workers(new_parts - 1);
-    parts = new_parts;
+  void run(int parts, void (*new_body)(void*, int), void* new_context) {
+    int helpers = start_workers(parts - 1);
     body = new_body;
     context = new_context;
     caller_float_mode = float_mode();
     unfinished.store(parts, std::memory_order_relaxed);
-    untaken.store(parts, std::memory_order_release);
+    for (int i = 0, left = parts; left > 0; ++i, left -= 64)
+      untaken[i].store(left < 64 ? (uint64_t{1} << left) - 1 : ~uint64_t{0}, std::memory_order_release);
     for (int helper = 0; helper < helpers; ++helper) workers[helper].call();
-    take_parts();
+    take_parts(0);
     for (int spin = 1; unfinished.load(std::memory_order_acquire) != 0; ++spin) {
       if (spin % 1024 == 0)
         std::this_thread::yield();  // more threads than cores: let the one we wait for run
@@ -181,7 +191,7 @@ int thread_count() {
 void set_thread_count(int count) { threads.store(count < max_threads ? count : max_threads); }
 
 void run_parallel(int parts, void (*body)(void*, int), void* context) {
-  if (parts > 1 && !inside_part && pool.in_use.try_lock()) {
+  if (parts > 1 && parts <= max_threads && !inside_part && pool.in_use.try_lock()) {
     inside_part = true;
     pool.run(parts, body, context);
     inside_part = false;

@@ -8,8 +8,8 @@
 namespace minidl {
 
 // Runs body(context, part) once for every part in [0, parts), on the calling thread and up to parts - 1 others, and
-// returns when all are done. A thread takes the next part when it is free: where the machine is busy and a worker comes
-// late, the caller does the work meanwhile. So parts must not wait for each other. A call from inside a part, or while
+// returns when all are done. A thread takes its own part, the same one for the same number of parts, and when it is free
+// one that is left: where the machine is busy and a worker comes late, the caller does the work meanwhile. So parts must not wait for each other. A call from inside a part, or while
 // another thread uses the pool, runs its parts one after the other. All run in the caller's floating-point mode.
 void run_parallel(int parts, void (*body)(void* context, int part), void* context);
 
