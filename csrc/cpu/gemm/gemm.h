@@ -200,7 +200,7 @@ struct PackedProduct {
       }
     };
     int64_t part = row_panel - block.rows.begin;
-    if (packs_a && column_panel == block.columns.begin) {
+    if (column_panel == block.columns.begin) {
       if (row_panel + 1 < block.rows.end) fetch(product.a, rows_of(row_panel + 1).begin, 0);
     } else if (column_panel + 1 < block.columns.end && part * line < columns_per_panel) {
       bool is_in_panels = packs_b && block.rows.begin > row_panels.begin;  // packed for an earlier chunk of rows
