@@ -10,6 +10,7 @@ import pytest
 from comparison import assert_bitwise_equal, assert_close, assert_denormal_numbers_are_kept
 from minidl import _cpu
 from minidl.backends import Backend
+from placement import placed
 
 Array = np.ndarray
 DTYPES = [np.float32, np.float64]
@@ -420,6 +421,33 @@ def test_choices_larger_than_the_caches_equal_numpys(backend: Backend) -> None:
         for b in (y, y[:1], y[:, :1]):
             _cpu.where_forward(condition, x, b, out)
             assert_bitwise_equal(out, np.where(condition, x, b), "where")
+
+
+@each_dtype
+@pytest.mark.parametrize(("rows", "offset"), [(2880, 0), (2880, 1), (2881, 0)])
+def test_transposes_larger_than_the_caches_equal_numpys(rows: int, offset: int, dtype: type, backend: Backend) -> None:
+    x = np.random.default_rng(12).standard_normal((rows, 3001)).astype(dtype)
+    out = placed(np.full((3001, rows), 7, dtype), offset)
+    _cpu.transpose(x, out)
+    assert_bitwise_equal(out, x.T, "transpose")
+    out[...] = 7
+    _cpu.copy_strided(x.T, out)
+    assert_bitwise_equal(out, x.T, "transposed view")
+
+
+@each_dtype
+@pytest.mark.parametrize(("columns", "offset"), [(257, 0), (1024, 0), (1024, 3)])
+def test_gathered_rows_larger_than_the_caches_equal_numpys(
+    columns: int, offset: int, dtype: type, backend: Backend
+) -> None:
+    random = np.random.default_rng(13)
+    x, rows = random.standard_normal((501, columns)).astype(dtype), 2**25 // columns // np.dtype(dtype).itemsize + 3
+    index = random.integers(-1, 502, rows)
+    out = placed(np.full((rows, columns), 7, dtype), offset)
+    _cpu.gather_rows(x, index, out)
+    is_inside = (index >= 0) & (index < 501)
+    assert_bitwise_equal(out[is_inside], x[index[is_inside]], "rows")
+    assert np.isnan(out[~is_inside]).all()
 
 
 def test_rows_larger_than_the_caches_have_the_bits_of_few_rows(backend: Backend) -> None:

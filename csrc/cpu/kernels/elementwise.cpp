@@ -151,24 +151,30 @@ void where_forward(Stream stream, const uint8_t* condition, const T* a, const T*
     choose<false>(stream, condition, a, b, out, layout);
 }
 
-// out[j, i] = x[i, j] for i < rows and j < columns; rows of x and of out are so many elements apart.
-template <typename T>
+// out[j, i] = x[i, j] for i < rows and j < columns; rows of x and of out are so many elements apart. Squares go past
+// the caches if is_streamed, for which they have to begin at whole vectors in out.
+template <bool is_streamed, typename T>
 void transpose_tiles(const T* x, int64_t x_stride, T* out, int64_t out_stride, int64_t rows, int64_t columns) {
   constexpr int width = Vec<T>::width;
-  int64_t j = 0;
-  for (; j + width <= columns; j += width) {
-    int64_t i = 0;
-    for (; i + width <= rows; i += width) {
+  const int64_t whole_columns = columns / width * width;
+  int64_t i = 0;
+  for (; i + width <= rows; i += width)
+    for (int64_t j = 0; j < whole_columns; j += width) {
       Vec<T> square[width];
       for (int r = 0; r < width; ++r) square[r] = load(x + (i + r) * x_stride + j);
+      // The same columns of the next rows, which may be pages away: no prefetcher follows.
+      for (int r = 0; is_streamed && r < width; ++r) __builtin_prefetch(x + (i + width + r) * x_stride + j);
       transpose_registers(square);
-      for (int r = 0; r < width; ++r) store(out + (j + r) * out_stride + i, square[r]);
+      for (int r = 0; r < width; ++r) {
+        T* to = out + (j + r) * out_stride + i;
+        is_streamed ? stream_store(to, square[r]) : store(to, square[r]);
+      }
     }
-    for (; i < rows; ++i)
-      for (int r = 0; r < width; ++r) out[(j + r) * out_stride + i] = x[i * x_stride + j + r];
-  }
-  for (; j < columns; ++j)
-    for (int64_t i = 0; i < rows; ++i) out[j * out_stride + i] = x[i * x_stride + j];
+  for (int64_t left = i; left < rows; ++left)
+    for (int64_t j = 0; j < whole_columns; ++j) out[j * out_stride + left] = x[left * x_stride + j];
+  for (int64_t j = whole_columns; j < columns; ++j)
+    for (int64_t row = 0; row < rows; ++row) out[j * out_stride + row] = x[row * x_stride + j];
+  if (is_streamed) native_finish_streams();
 }
 
 // The same for batch matrices, whose rows lie side by side in out; x_of(b) is where matrix b begins.
@@ -177,12 +183,15 @@ SIMD_INLINE void transpose_all(Stream stream, Source x_of, int64_t x_stride, T* 
                                int64_t columns) {
   constexpr int64_t block = 64;  // columns of x, rows of out, that a thread takes at a time
   const int64_t blocks = (columns + block - 1) / block;
+  const bool is_streamed = batch * rows * columns * (int64_t)sizeof(T) >= streamed_bytes &&
+                           rows * sizeof(T) % vector_bytes == 0 && (uintptr_t)out % vector_bytes == 0;
+  const auto transpose_block = is_streamed ? transpose_tiles<true, T> : transpose_tiles<false, T>;
   parallel_for(
       stream, batch * blocks, cheap_grain / (block * (rows > 0 ? rows : 1)) + 1,
       [=](int64_t begin, int64_t end) {
         for (int64_t task = begin; task < end; ++task) {
           int64_t b = task / blocks, column = task % blocks * block;
-          transpose_tiles(x_of(b) + column, x_stride, out + (b * columns + column) * rows, rows, rows,
+          transpose_block(x_of(b) + column, x_stride, out + (b * columns + column) * rows, rows, rows,
                           columns - column < block ? columns - column : block);
         }
       },
@@ -228,16 +237,26 @@ void copy_strided(Stream stream, const T* x, T* out, Strided<1> layout) {
 template <typename T, typename Source, typename Write>
 inline void gather(Stream stream, const Source* x, const int64_t* index, T* out, int64_t rows, int64_t source_rows,
                    int64_t columns, Write write) {
+  // Rows lie anywhere: the next ones are fetched while one is written, at least their beginnings.
+  constexpr int64_t rows_ahead = 2, max_fetched_bytes = 1024;
+  const int64_t row_bytes = columns * (int64_t)sizeof(Source);
+  const int64_t fetched_bytes = row_bytes < max_fetched_bytes ? row_bytes : max_fetched_bytes;
   parallel_for(
       stream, rows, cheap_grain / (columns > 0 ? columns : 1) + 1,
       [=](int64_t begin, int64_t end) {
+        auto is_in_source = [=](int64_t row) { return row >= 0 && row < source_rows; };
         for (int64_t i = begin; i < end; ++i) {
           T* to = out + i * columns;
-          if (index[i] >= 0 && index[i] < source_rows)
+          if (i + rows_ahead < end && is_in_source(index[i + rows_ahead])) {
+            const char* soon = (const char*)(x + index[i + rows_ahead] * columns);
+            for (int64_t line = 0; line < fetched_bytes; line += 64) __builtin_prefetch(soon + line);
+          }
+          if (is_in_source(index[i]))
             write(to, x + index[i] * columns);
           else
             for (int64_t j = 0; j < columns; ++j) to[j] = (T)__builtin_nan("");
         }
+        native_finish_streams();
       },
       1);
 }
@@ -245,8 +264,16 @@ inline void gather(Stream stream, const Source* x, const int64_t* index, T* out,
 template <typename T>
 void gather_rows(Stream stream, const T* x, const int64_t* index, T* out, int64_t rows, int64_t source_rows,
                  int64_t columns) {
-  gather(stream, x, index, out, rows, source_rows, columns,
-         [=](T* to, const T* from) { memcpy(to, from, columns * sizeof(T)); });
+  const bool is_streamed = rows * columns * (int64_t)sizeof(T) >= streamed_bytes;
+  gather(stream, x, index, out, rows, source_rows, columns, [=](T* to, const T* from) {
+    if (is_streamed)
+      for_streamed_vectors(to, 0, columns, [=](auto at) {
+        const T* part = from + at.index;
+        at.store(to, at.count == Vec<T>::width ? load(part) : load_partial(part, at.count));
+      });
+    else
+      memcpy(to, from, columns * sizeof(T));
+  });
 }
 
 template <typename T>
