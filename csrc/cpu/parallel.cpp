@@ -75,7 +75,7 @@ struct alignas(64) Worker {
 };
 
 struct Pool {
-  std::mutex in_use;  // held by the thread that runs a region
+  std::mutex in_use;                                                 // held by the thread that runs a region
   alignas(64) std::atomic<uint64_t> untaken[max_threads / 64] = {};  // one bit for each part
   alignas(64) std::atomic<int> unfinished{0};
   void (*body)(void*, int) = nullptr;
