@@ -177,9 +177,10 @@ struct PackedProduct {
                panel_of_b(block, panel), columns_per_panel);
   }
 
-  // What is packed next comes from the L3 or from memory, where packing would wait for it: while the tiles of the first
-  // panel of b multiply, each fetches the next panel of a; then the first ones of a panel of b fetch the next of those,
-  // a part of its cache lines each. Layers of 784 to 1024 at batch 128 to 512: 2 to 5 % less time on a Zen 4 core.
+  // What is packed or read next comes from the L3, from memory or from another core, and would be waited for: while the
+  // tiles of the first panel of b multiply, each fetches the next panel of a; then the first ones of a panel of b fetch
+  // the next of those, a part of its cache lines each. Layers of 784 to 1024 at batch 128 to 512: 2 to 5 % less time on
+  // a Zen 4 core.
   void fetch_ahead(const Block& block, int64_t row_panel, int64_t column_panel, TileInput<T>& in) const {
     constexpr int line = 64 / sizeof(T);
     in.soon = in.b;

@@ -233,6 +233,8 @@ void copy_strided(Stream stream, const T* x, T* out, Strided<1> layout) {
   });
 }
 
+inline bool is_within(int64_t index, int64_t size) { return index >= 0 && index < size; }
+
 // write(to, from) for every row of out; rows that the index does not have become nan.
 template <typename T, typename Source, typename Write>
 inline void gather(Stream stream, const Source* x, const int64_t* index, T* out, int64_t rows, int64_t source_rows,
@@ -244,14 +246,13 @@ inline void gather(Stream stream, const Source* x, const int64_t* index, T* out,
   parallel_for(
       stream, rows, cheap_grain / (columns > 0 ? columns : 1) + 1,
       [=](int64_t begin, int64_t end) {
-        auto is_in_source = [=](int64_t row) { return row >= 0 && row < source_rows; };
         for (int64_t i = begin; i < end; ++i) {
           T* to = out + i * columns;
-          if (i + rows_ahead < end && is_in_source(index[i + rows_ahead])) {
+          if (i + rows_ahead < end && is_within(index[i + rows_ahead], source_rows)) {
             const char* soon = (const char*)(x + index[i + rows_ahead] * columns);
             for (int64_t line = 0; line < fetched_bytes; line += 64) __builtin_prefetch(soon + line);
           }
-          if (is_in_source(index[i]))
+          if (is_within(index[i], source_rows))
             write(to, x + index[i] * columns);
           else
             for (int64_t j = 0; j < columns; ++j) to[j] = (T)__builtin_nan("");
@@ -288,7 +289,7 @@ template <typename>
 void gather_labels(Stream stream, const int64_t* x, const int64_t* index, int64_t* out, int64_t size,
                    int64_t source_size) {
   parallel_for(stream, size, 16384, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = index[i] >= 0 && index[i] < source_size ? x[index[i]] : -1;
+    for (int64_t i = begin; i < end; ++i) out[i] = is_within(index[i], source_size) ? x[index[i]] : -1;
   });
 }
 
