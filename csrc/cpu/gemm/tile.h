@@ -27,6 +27,10 @@ constexpr int packed_step = packed_rows<T> * (repeats_a ? Vec<T>::width : 1);
 // What a tile does with b: reads it; reads and fetches the steps to come; or does both and packs it for other tiles.
 enum class Columns { read, fetched, copied };
 
+// Steps in whose time it pays to fetch out, even if it is only written: a fetch is an instruction for every cache line
+// of the tile. 1024 x 1024 x 1024 on a Zen 5 core: 5 % less time, below 256 steps none.
+constexpr int64_t min_depth_to_fetch_out = 256;
+
 // Where the rows of a step of a lie: a matrix row apart, side by side (a transposed a, a packed panel), or in a packed
 // panel that repeats each number in every lane of a vector; then b is packed as well.
 enum class Rows { apart, adjacent, repeated };
@@ -41,6 +45,16 @@ struct TileInput {
   const T* soon;  // what will be packed or read next: one cache line a step is fetched into the L2 meanwhile
   int64_t soon_step;
 };
+
+// Fetches to.out[:height, :columns] into the L2 to be written.
+template <typename T, int height, int columns>
+SIMD_INLINE void fetch_out(const TileOutput<T>& to) {
+#pragma GCC unroll 16
+  for (int row = 0; row < height; ++row)
+#pragma GCC unroll 2
+    for (int column = 0; column < columns; column += 64 / sizeof(T))
+      __builtin_prefetch(to.out + row * to.stride + column, 1, 2);
+}
 
 // to.out[:height, :columns] from sums in registers.
 template <typename T, int height, int vectors>
@@ -94,6 +108,7 @@ void multiply_tile(const TileInput<T>& in, const TileOutput<T>& to) {
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) sum[row][v] = Vec<T>{};
 
+  if (to.adds_to_out || in.depth >= min_depth_to_fetch_out) fetch_out<T, height, vectors * width>(to);
   const T *a = in.a, *b = in.b, *soon = in.soon;
   T* b_copy = in.b_copy;
   auto add_step = [&](auto number_at) __attribute__((always_inline)) {
