@@ -31,9 +31,14 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
+    """The processor's name, on x86 with family and model: a virtual machine may name every generation alike."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    pairs = (line.partition(":") for line in reversed(lines))
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    name = fields.get("model name", platform.processor())
+    if "cpu family" in fields and "model" in fields:
+        return f"{name} (family {fields['cpu family']}, model {fields['model']})"
+    return name
