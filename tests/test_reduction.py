@@ -111,6 +111,24 @@ def test_extremes_take_the_first_of_equals_and_the_first_nan(layout: tuple, dtyp
         np.testing.assert_array_equal(smallest, x.min(1))
 
 
+@each_dtype
+@pytest.mark.parametrize("layout", [(1, 90_001, 1), (5, 9_001, 1), (300, 65, 1), (1, 9_001, 40)], ids=str)
+def test_extremes_are_found_wherever_they_are_and_beside_infinities(
+    layout: tuple, dtype: type, backend: Backend
+) -> None:
+    random = np.random.default_rng(0)
+    numbers = random.standard_normal(layout).astype(dtype)
+    for share_of_infinities in (0.0, 1e-4, 0.1):
+        infinities = np.where(random.random(layout) < 0.5, np.inf, -np.inf).astype(dtype)
+        mixed = np.where(random.random(layout) < share_of_infinities, infinities, numbers)
+        for x in (mixed, np.sort(mixed, 1), -np.sort(mixed, 1)):
+            _, largest, smallest, _, _, place_of_largest, place_of_smallest = run_kernels(x)
+            assert_bitwise_equal(place_of_largest, x.argmax(1), "place of the maximum")
+            assert_bitwise_equal(place_of_smallest, x.argmin(1), "place of the minimum")
+            assert_bitwise_equal(largest, x.max(1), "maximum")
+            assert_bitwise_equal(smallest, x.min(1), "minimum")
+
+
 def test_extremes_of_infinities_have_a_place(backend: Backend) -> None:
     x = Tensor(np.full((3, 40), -np.inf, np.float32), backend)
     values, indices = ops.max(x, 1)

@@ -129,11 +129,19 @@ struct Greater {
   static SIMD_INLINE auto compare(V a, V b) {
     return a > b;
   }
+  template <typename V>
+  static SIMD_INLINE V pick(V a, V b) {
+    return max(a, b);
+  }
 };
 struct Less {
   template <typename V>
   static SIMD_INLINE auto compare(V a, V b) {
     return a < b;
+  }
+  template <typename V>
+  static SIMD_INLINE V pick(V a, V b) {
+    return min(a, b);
   }
 };
 
@@ -156,6 +164,7 @@ struct Best {
     index = select(Mask<I>{better.lanes}, places, index);
   }
   SIMD_INLINE void offer(Vec<T> v, Vec<I> places) { take(is_better(v, value), v, places); }
+  SIMD_INLINE void offer_number(Vec<T> v, Vec<I> places) { take(Order::compare(v, value), v, places); }
   SIMD_INLINE void merge(Best b) {
     Mask<T> is_earlier{(b.index < index).lanes};
     Mask<T> is_equal = (b.value == value) | ((b.value != b.value) & (value != value));
@@ -179,8 +188,8 @@ struct Extreme {
   using Lanes = Best<T, Order>;
   using I = IntegerLike<T>;
   static constexpr int width = Vec<T>::width;
-  // Places within a block fit the integer of T's size.
-  static constexpr int64_t block = 1 << 20;
+  // Places within a block fit the integer of T's size; a block of a row stays in the first-level cache.
+  static constexpr int64_t block = 1 << 20, row_block = 4096;
   T* out;
   int64_t* index;
 
@@ -189,34 +198,89 @@ struct Extreme {
     return is_better ? b : a;
   }
 
-  static SIMD_INLINE Part of_block(const T* x, int64_t size) {
-    Lanes best[4];
-    for (auto& b : best) b = {Vec<T>(x[0]), Vec<I>((I)0)};
-    Vec<I> places = iota<I>();
-    int64_t i = 0;
-    for (; i + 4 * width <= size; i += 4 * width)
-      for (int k = 0; k < 4; ++k, places += Vec<I>((I)width)) best[k].offer(load(x + i + k * width), places);
-    for (; i + width <= size; i += width, places += Vec<I>((I)width)) best[0].offer(load(x + i), places);
-    if (i < size) {
-      int count = (int)(size - i);
-      Vec<T> v = load_partial(x + i, count);
-      best[0].take(Lanes::is_better(v, best[0].value) & first_lanes<T>(count), v, places);
-    }
-    if (size >= 4 * width) {
-      best[0].merge(best[1]);
-      best[2].merge(best[3]);
-      best[0].merge(best[2]);
-    }
-    return best[0].over_lanes();
-  }
-
   SIMD_INLINE Part of_row(const T* x, int64_t begin, int64_t end) const {
     Part best{x[begin], begin};
-    for (int64_t i = begin; i < end; i += block) {
-      Part part = of_block(x + i, end - i < block ? end - i : block);
+    for (int64_t i = begin; i < end; i += row_block) {
+      Part part = of_block(x + i, end - i < row_block ? end - i : row_block, best.value);
       best = merge(best, {part.value, i + part.index});
     }
     return best;
+  }
+
+  // nan as soon as a v is infinite or nan, else 0.
+  static SIMD_INLINE Vec<T> add_odd(Vec<T> v, Vec<T> odd) { return fma(v, Vec<T>{}, odd); }
+
+  // The place counts only if it is asked for and the value is better than the best before it: values are found first,
+  // without their places, and the place of the best afterwards.
+  SIMD_INLINE Part of_block(const T* x, int64_t size, T best_before) const {
+    Vec<T> best[4], odd[4] = {};
+    for (auto& b : best) b = Vec<T>(x[0]);
+    auto offer = [&](Vec<T> v, int k) {
+      best[k] = Order::pick(best[k], v);
+      odd[k] = add_odd(v, odd[k]);
+    };
+    int64_t i = 0;
+    for (; i + 4 * width <= size; i += 4 * width)
+      for (int k = 0; k < 4; ++k) offer(load(x + i + k * width), k);
+    for (; i + width <= size; i += width) offer(load(x + i), 0);
+    if (i < size) {
+      int count = (int)(size - i);
+      offer(select(first_lanes<T>(count), load_partial(x + i, count), best[0]), 0);
+    }
+    Vec<T> all_odd = (odd[0] + odd[1]) + (odd[2] + odd[3]);
+    if (any(all_odd != all_odd)) return of_odd_block(x, size);
+    T value = over_lanes(Order::pick(Order::pick(best[0], best[1]), Order::pick(best[2], best[3])));
+    if (!index || !Order::compare(value, best_before)) return {value, 0};
+    int64_t place = place_of(x, size, value);
+    return {x[place], place};
+  }
+
+  template <int half = width / 2>
+  static SIMD_INLINE T over_lanes(Vec<T> v) {
+    if constexpr (half == 0)
+      return v[0];
+    else
+      return over_lanes<half / 2>(Order::pick(v, exchange_lanes<half>(v)));
+  }
+
+  // The first place of a value that is there.
+  static SIMD_INLINE int64_t place_of(const T* x, int64_t size, T value) {
+    const Vec<T> wanted(value);
+    const Vec<I> lane = iota<I>(), nowhere((I)row_block);
+    for (int64_t i = 0;; i += 4 * width) {
+      Vec<I> place = nowhere;
+      for (int k = 3; k >= 0; --k) {
+        const int64_t at = i + k * width, left = size - at;
+        if (left <= 0) continue;
+        Mask<T> is_found = left >= width ? load(x + at) == wanted
+                                         : (load_partial(x + at, (int)left) == wanted) & first_lanes<T>((int)left);
+        place = select(Mask<I>{is_found.lanes}, lane + Vec<I>((I)(k * width)), place);
+      }
+      if (any(place < nowhere)) return i + least_lane(place);
+    }
+  }
+  template <int half = width / 2>
+  static SIMD_INLINE I least_lane(Vec<I> v) {
+    if constexpr (half == 0) {
+      return v[0];
+    } else {
+      Vec<I> other = exchange_lanes<half>(v);
+      return least_lane<half / 2>(select(other < v, other, v));
+    }
+  }
+
+  // The same where a number is infinite or nan.
+  static __attribute__((noinline)) Part of_odd_block(const T* x, int64_t size) {
+    Lanes best{Vec<T>(x[0]), Vec<I>((I)0)};
+    Vec<I> places = iota<I>();
+    int64_t i = 0;
+    for (; i + width <= size; i += width, places += Vec<I>((I)width)) best.offer(load(x + i), places);
+    if (i < size) {
+      int count = (int)(size - i);
+      Vec<T> v = load_partial(x + i, count);
+      best.take(Lanes::is_better(v, best.value) & first_lanes<T>(count), v, places);
+    }
+    return best.over_lanes();
   }
 
   SIMD_INLINE void of_columns(Band band, const T* x, int64_t begin, int64_t end, Part* parts) const {
@@ -227,10 +291,19 @@ struct Extreme {
   SIMD_INLINE void of_strip(Strip strip, const T* x, int64_t begin, int64_t end, Part* parts) const {
     for (int64_t from = begin; from < end; from += block) {
       Lanes best[Strip::vectors];
-      for (int k = 0; k < Strip::vectors; ++k) best[k] = {strip.at(from, k)(x), Vec<I>((I)0)};
-      int64_t rows = end - from < block ? end - from : block;
-      for (int64_t r = 1; r < rows; ++r)
-        for (int k = 0; k < Strip::vectors; ++k) best[k].offer(strip.at(from + r, k)(x), Vec<I>((I)r));
+      const int64_t rows = end - from < block ? end - from : block;
+      auto offer_rows = [&](auto offer) {
+        for (int k = 0; k < Strip::vectors; ++k) best[k] = {strip.at(from, k)(x), Vec<I>((I)0)};
+        for (int64_t r = 0; r < rows; ++r)
+          for (int k = 0; k < Strip::vectors; ++k) offer(strip.at(from + r, k)(x), (I)r, k);
+      };
+      Vec<T> odd[Strip::vectors] = {}, all_odd{};
+      offer_rows([&](Vec<T> v, I row, int k) {
+        best[k].offer_number(v, Vec<I>(row));
+        odd[k] = add_odd(v, odd[k]);
+      });
+      for (int k = 0; k < Strip::vectors; ++k) all_odd += odd[k];
+      if (any(all_odd != all_odd)) offer_rows([&](Vec<T> v, I row, int k) { best[k].offer(v, Vec<I>(row)); });
       for (int k = 0; k < Strip::vectors; ++k)
         for (int lane = 0; lane < strip.top(k).count; ++lane) {
           Part part{best[k].value[lane], from + best[k].index[lane]};
