@@ -155,7 +155,8 @@ SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, 
       [=](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
           const int64_t begin = row * channels;
-          for_vectors(is_streamed, out, begin, begin + channels, [=](auto at) { body(at, relative_to(at, begin)); });
+          for_vectors(is_streamed, out, begin, begin + channels,
+                      [=](auto at) { body(at, relative_to(cached(at), begin)); });
         }
         native_finish_streams();
       },
@@ -482,7 +483,7 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
           T* to = out + row * columns;
           for_vectors(is_streamed, to, 0, columns, [=](auto at) {
             Vec<T> normal = (at(from) - center) * scale;
-            at.store(to, fma(normal, value_or(weight, at, T(1)), value_or(bias, at, T(0))));
+            at.store(to, fma(normal, value_or(weight, cached(at), T(1)), value_or(bias, cached(at), T(0))));
           });
         }
         native_finish_streams();
@@ -490,33 +491,59 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
       1);
 }
 
-// grad_x of one row
 template <typename T>
-SIMD_INLINE void layer_norm_backward_row(const T* x, const T* weight, T mean, T inv_std, const T* grad_out, T* grad_x,
-                                         int64_t columns, bool is_streamed) {
-  Vec<T> center(mean), scale(inv_std);
-  auto sums = sum_row_lanes<T, 2>(0, columns, [=](auto at, Vec<T>* sum) {
-    Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
-    sum[0] += h;
-    sum[1] = fma(h, (at(x) - center) * scale, sum[1]);
-  });
-  Vec<T> level(sum_lanes(sums.v[0]) / (T)columns), slope(sum_lanes(sums.v[1]) / (T)columns);
-  for_vectors(is_streamed, grad_x, 0, columns, [=](auto at) {
-    Vec<T> h = at(grad_out) * value_or(weight, at, T(1));
-    at.store(grad_x, scale * (h - level - (at(x) - center) * scale * slope));
-  });
-}
+struct LayerNormRows {
+  const T *x, *weight, *mean, *inv_std, *grad_out;
+  T* grad_x;
+  int64_t columns;
+  bool is_streamed;
+
+  struct Means {
+    T level, slope;
+  };
+  SIMD_INLINE Means means_of(int64_t row) const {
+    const Vec<T> center(mean[row]), scale(inv_std[row]);
+    auto sums = sum_row_lanes<T, 2>(0, columns, [=, this](auto at, Vec<T>* sum) {
+      Vec<T> h = gradient(row, at);
+      sum[0] += h;
+      sum[1] = fma(h, (at(x + row * columns) - center) * scale, sum[1]);
+    });
+    return {sum_lanes(sums.v[0]) / (T)columns, sum_lanes(sums.v[1]) / (T)columns};
+  }
+  SIMD_INLINE void write(int64_t row, Means means) const {
+    const Vec<T> center(mean[row]), scale(inv_std[row]), level(means.level), slope(means.slope);
+    T* to = grad_x + row * columns;
+    for_vectors(is_streamed, to, 0, columns, [=, this](auto at) {
+      at.store(to, scale * (gradient(row, at) - level - (at(x + row * columns) - center) * scale * slope));
+    });
+  }
+  template <typename Place>
+  SIMD_INLINE Vec<T> gradient(int64_t row, Place at) const {
+    return at(grad_out + row * columns) * value_or(weight, cached(at), T(1));
+  }
+
+  // grad_x of the rows [first, last). Beyond the caches the means of four rows are taken before the first is written: a
+  // store past the caches that waits for them holds up what is read for the next row (49152 x 256 on one thread of a
+  // Zen 5: 8.2 -> 5.4 ms).
+  void write_all(int64_t first, int64_t last) const {
+    constexpr int64_t group = 4;
+    int64_t row = first;
+    for (; is_streamed && row + group <= last; row += group) {
+      Means means[group];
+      for (int64_t i = 0; i < group; ++i) means[i] = means_of(row + i);
+      for (int64_t i = 0; i < group; ++i) write(row + i, means[i]);
+    }
+    for (; row < last; ++row) write(row, means_of(row));
+    native_finish_streams();
+  }
+};
 
 template <typename T>
 void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
                          T* grad_x, T* grad_weight, T* grad_bias, int64_t rows, int64_t columns) {
   const bool is_streamed = rows * columns * (int64_t)sizeof(T) >= streamed_bytes;
-  auto write_rows = [=](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row)
-      layer_norm_backward_row(x + row * columns, weight, mean[row], inv_std[row], grad_out + row * columns,
-                              grad_x + row * columns, columns, is_streamed);
-    native_finish_streams();
-  };
+  const LayerNormRows<T> each{x, weight, mean, inv_std, grad_out, grad_x, columns, is_streamed};
+  auto write_rows = [=](int64_t first, int64_t last) { each.write_all(first, last); };
   const bool has_sums = grad_weight || grad_bias, has_chunks = is_tall<T>(rows, columns);
   // The rows of a tall matrix are written while they are in cache for their sums.
   const bool writes_beside_sums = grad_x && has_sums && has_chunks && columns <= band_columns;

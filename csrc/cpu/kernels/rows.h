@@ -43,7 +43,7 @@ struct LongRow {
   SIMD_INLINE void store(T* per_row, Vec<T> v) const { per_row[0] = v[0]; }
   template <typename Place>
   SIMD_INLINE Vec<T> of_column(const T* per_column, Place at) const {
-    return at(per_column);
+    return cached(at)(per_column);
   }
 };
 
