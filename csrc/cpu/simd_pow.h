@@ -1,7 +1,5 @@
 // a^b on Vec<float> and Vec<double>. "Measured" as in simd_math.h.
 #pragma once
-#include <string.h>
-
 #include "simd_math.h"
 
 namespace MINIDL_TARGET {
@@ -21,21 +19,42 @@ SIMD_INLINE Vec<double> pow_in_double(Vec<double> a, Vec<double> b) {
   return select((a == one) | (b == zero), one, result);
 }
 
-typedef float HalfVector __attribute__((vector_size(vector_bytes / 2)));
+// The lower and the upper half of the lanes of a vector of floats, as doubles.
+struct Halves {
+  Vec<double> low, high;
+};
+
+template <typename T>
+concept HasHalves = requires(Vec<T> v) { native_low_in_double(v.lanes); };
+
+template <typename T>
+SIMD_INLINE Halves halves_in_double(Vec<T> v) {
+  if constexpr (HasHalves<T>) {
+    return {Vec<double>(native_low_in_double(v.lanes)), Vec<double>(native_high_in_double(v.lanes))};
+  } else {
+    Halves halves;
+    constexpr int half = Vec<double>::width;
+    for (int i = 0; i < half; ++i) halves.low.lanes[i] = v[i], halves.high.lanes[i] = v[half + i];
+    return halves;
+  }
+}
+template <typename T, typename Double>
+SIMD_INLINE Vec<T> join_halves(Vec<Double> low, Vec<Double> high) {
+  if constexpr (HasHalves<T>) {
+    return Vec<T>(native_from_doubles(low.lanes, high.lanes));
+  } else {
+    Vec<T> v;
+    constexpr int half = Vec<double>::width;
+    for (int i = 0; i < half; ++i) v.lanes[i] = (T)low[i], v.lanes[half + i] = (T)high[i];
+    return v;
+  }
+}
 
 // function(arguments...) in double precision, half a register of floats at a time.
 template <typename Function, typename... Arguments>
 SIMD_INLINE Vec<float> in_double(Function function, Arguments... arguments) {
-  auto half = [](Vec<float> v, int i) {
-    HalfVector halves[2];
-    memcpy(halves, &v, sizeof v);
-    return Vec<double>(__builtin_convertvector(halves[i], Vec<double>::Native));
-  };
-  HalfVector results[2];
-  for (int i = 0; i < 2; ++i) results[i] = __builtin_convertvector(function(half(arguments, i)...).lanes, HalfVector);
-  Vec<float> result;
-  memcpy(&result, results, sizeof result);
-  return result;
+  return join_halves<float>(function(halves_in_double(arguments).low...),
+                            function(halves_in_double(arguments).high...));
 }
 
 // e^(b ln a) for normal a > 0 and finite b: polynomials as long as a float needs, and one division for both halves.
@@ -43,7 +62,8 @@ SIMD_INLINE Vec<float> pow_of_normal(Vec<float> a, Vec<float> b) {
   auto parts = split_exponent(a);
   Vec<float> f = parts.mantissa - Vec<float>(1.0f), sum = f + Vec<float>(2.0f);
   Vec<float> inverse = Vec<float>(1.0f) / sum;
-  auto power = [](Vec<double> f, Vec<double> inverse, Vec<double> exponent, Vec<double> b) {
+  auto power = [](Vec<double> f, Vec<double> inverse, Vec<double> exponent,
+                  Vec<double> b) __attribute__((always_inline)) {
     using V = Vec<double>;
     using C = MathConstants<double>;
     // s = f / (2 + f), the float's reciprocal corrected once

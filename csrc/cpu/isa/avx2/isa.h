@@ -48,6 +48,13 @@ inline void native_stream(T* to, Native lanes) {
 }
 inline void native_finish_streams() { _mm_sfence(); }
 
+// The lower and the upper half of the lanes as doubles, and back.
+inline __m256d native_low_in_double(__m256 x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
+inline __m256d native_high_in_double(__m256 x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
+inline __m256 native_from_doubles(__m256d low, __m256d high) {
+  return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+}
+
 template <typename Native>
 inline bool native_any(Native lanes) {
   return _mm256_movemask_epi8((__m256i)lanes) != 0;

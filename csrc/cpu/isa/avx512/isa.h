@@ -28,6 +28,18 @@ inline __m512d native_scale(__m512d x, __m512d n) { return _mm512_maskz_scalef_p
 inline __mmask16 first_lanes_32(int count) { return (__mmask16)((1u << count) - 1); }
 inline __mmask8 first_lanes_64(int count) { return (__mmask8)((1u << count) - 1); }
 
+// The lower and the upper half of the lanes as doubles, and back.
+inline __m512d native_low_in_double(__m512 x) {
+  return _mm512_maskz_cvtps_pd((__mmask8)-1, __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline __m512d native_high_in_double(__m512 x) {
+  return _mm512_maskz_cvtps_pd((__mmask8)-1, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+inline __m512 native_from_doubles(__m512d low, __m512d high) {
+  return __builtin_shufflevector(_mm512_maskz_cvtpd_ps((__mmask8)-1, low), _mm512_maskz_cvtpd_ps((__mmask8)-1, high), 0,
+                                 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
 // table[index % 32], or % 16, in every lane.
 template <typename Index>
 inline __m512 native_lookup(const float (&table)[32], Index index) {
