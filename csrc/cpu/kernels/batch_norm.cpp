@@ -1,4 +1,5 @@
-// Batch norm over outer x channels x inner and layer norm over rows x columns, forward and backward.
+// Batch norm over outer x channels x inner: threads take channels. With inner = 1 the channels are columns and fill the
+// lanes; otherwise a channel is outer segments of inner neighbouring elements.
 #include <string.h>
 
 #include "activation_gradient.h"
@@ -6,6 +7,7 @@
 #include "dropout.h"
 #include "kernels.h"
 #include "moments.h"
+#include "normalization.h"
 #include "pairwise.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -14,9 +16,6 @@
 namespace MINIDL_TARGET {
 
 namespace {
-
-// ---- batch norm: threads take channels. With inner = 1 the channels are columns and fill the lanes; otherwise a
-// channel is outer segments of inner neighbouring elements.
 
 // Calls body(begin, end) for ranges of channels.
 template <typename T, typename Body>
@@ -31,15 +30,6 @@ SIMD_INLINE void for_segments(int64_t outer, int64_t channels, int64_t inner, in
     int64_t begin = (o * channels + channel) * inner;
     body(begin, begin + inner);
   }
-}
-
-template <typename T>
-SIMD_INLINE T value_or(const T* array, int64_t i, T absent) {
-  return array ? array[i] : absent;
-}
-template <typename T, typename Place>
-SIMD_INLINE Vec<T> value_or(const T* array, Place at, T absent) {
-  return array ? at(array) : Vec<T>(absent);
 }
 
 // mean and biased variance of the channels [begin, end)
@@ -124,28 +114,6 @@ bool has_tall_columns(int64_t outer, int64_t channels, int64_t inner) {
   return inner == 1 && is_tall<T>(outer, channels);
 }
 
-// One value per chunk and channel, of two quantities.
-template <typename T>
-struct ChunkTable {
-  int64_t channels;
-  T* values;
-  ChunkTable(const Chunks& chunks, int64_t channels)
-      : channels(channels), values((T*)minidl::scratch_memory(chunks.count * channels * 2 * sizeof(T))) {}
-  SIMD_INLINE T* of(int64_t chunk, int quantity) const { return values + (chunk * 2 + quantity) * channels; }
-};
-
-// body(band, chunk) for every band of every chunk of rows.
-template <typename T, typename Body>
-void for_row_chunks(Stream stream, const Chunks& chunks, int64_t channels, const Body& body) {
-  parallel_for(
-      stream, chunks.count, 1,
-      [&](int64_t first, int64_t last) {
-        for (int64_t chunk = first; chunk < last; ++chunk)
-          for_bands<T>(0, channels, chunks.size, channels, [&](Band band) { body(band, chunk); });
-      },
-      1);
-}
-
 // body(place in the matrix, place of the channels) for every vector, row by row, where nothing but out is written.
 template <typename T, typename Body>
 SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, const T* out, Body body) {
@@ -161,28 +129,6 @@ SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, 
         native_finish_streams();
       },
       1);
-}
-
-// Two sums over each column: sum(band, begin, end, sums) gives those of a chunk of rows, finish(place, sums, table)
-// takes those of all rows for one vector of columns; what the table holds for these columns is free then.
-template <typename T, typename Sum, typename Finish>
-void sum_tall_columns(Stream stream, int64_t rows, int64_t columns, const Sum& sum, const Finish& finish) {
-  const Chunks chunks(rows, columns);
-  const ChunkTable<T> table(chunks, columns);
-  for_row_chunks<T>(stream, chunks, columns, [&](Band band, int64_t chunk) {
-    BandSums<T, 2> sums;
-    sum(band, chunks.begin(chunk), chunks.end(chunk), sums);
-    for (int q = 0; q < 2; ++q) memcpy(table.of(chunk, q) + band.column, sums.of[q], band.columns * sizeof(T));
-  });
-  for_vectors<T>(0, columns, [&](auto at) {
-    Vec<T> sums[2];
-    for (int q = 0; q < 2; ++q) {
-      Vec<T> parts[max_chunks];
-      for (int64_t i = 0; i < chunks.count; ++i) parts[i] = at(table.of(i, q));
-      sums[q] = merge_pairwise(parts, chunks.count, 1, [](Vec<T> a, Vec<T> b) { return a + b; });
-    }
-    finish(at, sums, table);
-  });
 }
 
 // mean and biased variance of all channels
@@ -463,127 +409,9 @@ void batch_norm_backward(Stream stream, const T* x, const T* weight, const T* me
     run(PlainGradient<T>{grad_out});
 }
 
-// ---- layer norm
-
-template <typename T>
-void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bias, T* out, T* mean, T* inv_std,
-                        int64_t rows, int64_t columns, double eps) {
-  if (columns == 0) return;
-  const bool is_streamed = rows * columns * (int64_t)sizeof(T) >= streamed_bytes && x != out;
-  parallel_for(
-      stream, rows, grain_of(columns),
-      [=](int64_t first, int64_t last) {
-        for (int64_t row = first; row < last; ++row) {
-          T shift = shift_from(x[row * columns]);
-          Moments moments = row_moments(x, row * columns, (row + 1) * columns, shift);
-          mean[row] = (T)(shift + moments.mean);
-          inv_std[row] = (T)(1 / __builtin_sqrt(moments.squares / columns + eps));
-          Vec<T> center(mean[row]), scale(inv_std[row]);
-          const T* from = x + row * columns;
-          T* to = out + row * columns;
-          for_vectors(is_streamed, to, 0, columns, [=](auto at) {
-            Vec<T> normal = (at(from) - center) * scale;
-            at.store(to, fma(normal, value_or(weight, cached(at), T(1)), value_or(bias, cached(at), T(0))));
-          });
-        }
-        native_finish_streams();
-      },
-      1);
-}
-
-template <typename T>
-struct LayerNormRows {
-  const T *x, *weight, *mean, *inv_std, *grad_out;
-  T* grad_x;
-  int64_t columns;
-  bool is_streamed;
-
-  struct Means {
-    T level, slope;
-  };
-  SIMD_INLINE Means means_of(int64_t row) const {
-    const Vec<T> center(mean[row]), scale(inv_std[row]);
-    auto sums = sum_row_lanes<T, 2>(0, columns, [=, this](auto at, Vec<T>* sum) {
-      Vec<T> h = gradient(row, at);
-      sum[0] += h;
-      sum[1] = fma(h, (at(x + row * columns) - center) * scale, sum[1]);
-    });
-    return {sum_lanes(sums.v[0]) / (T)columns, sum_lanes(sums.v[1]) / (T)columns};
-  }
-  SIMD_INLINE void write(int64_t row, Means means) const {
-    const Vec<T> center(mean[row]), scale(inv_std[row]), level(means.level), slope(means.slope);
-    T* to = grad_x + row * columns;
-    for_vectors(is_streamed, to, 0, columns, [=, this](auto at) {
-      at.store(to, scale * (gradient(row, at) - level - (at(x + row * columns) - center) * scale * slope));
-    });
-  }
-  template <typename Place>
-  SIMD_INLINE Vec<T> gradient(int64_t row, Place at) const {
-    return at(grad_out + row * columns) * value_or(weight, cached(at), T(1));
-  }
-
-  // grad_x of the rows [first, last). Beyond the caches the means of four rows are taken before the first is written: a
-  // store past the caches that waits for them holds up what is read for the next row (49152 x 256 on one thread of a
-  // Zen 5: 8.2 -> 5.4 ms).
-  void write_all(int64_t first, int64_t last) const {
-    constexpr int64_t group = 4;
-    int64_t row = first;
-    for (; is_streamed && row + group <= last; row += group) {
-      Means means[group];
-      for (int64_t i = 0; i < group; ++i) means[i] = means_of(row + i);
-      for (int64_t i = 0; i < group; ++i) write(row + i, means[i]);
-    }
-    for (; row < last; ++row) write(row, means_of(row));
-    native_finish_streams();
-  }
-};
-
-template <typename T>
-void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* mean, const T* inv_std, const T* grad_out,
-                         T* grad_x, T* grad_weight, T* grad_bias, int64_t rows, int64_t columns) {
-  const bool is_streamed = rows * columns * (int64_t)sizeof(T) >= streamed_bytes;
-  const LayerNormRows<T> each{x, weight, mean, inv_std, grad_out, grad_x, columns, is_streamed};
-  auto write_rows = [=](int64_t first, int64_t last) { each.write_all(first, last); };
-  const bool has_sums = grad_weight || grad_bias, has_chunks = is_tall<T>(rows, columns);
-  // The rows of a tall matrix are written while they are in cache for their sums.
-  const bool writes_beside_sums = grad_x && has_sums && has_chunks && columns <= band_columns;
-  if (grad_x && !writes_beside_sums) parallel_for(stream, rows, grain_of(columns), write_rows, 1);
-  if (!has_sums) return;
-  auto sum = [=](Band band, int64_t begin, int64_t end, BandSums<T, 2>& sums) {
-    auto term = [=](auto at, Vec<T>* sum) {
-      Vec<T> g = at(grad_out);
-      sum[0] += g;
-      sum[1] = fma(g, (at(x) - Vec<T>(mean[at.row])) * Vec<T>(inv_std[at.row]), sum[1]);
-    };
-    auto before_leaf = [=](int64_t first, int64_t last) {
-      if (writes_beside_sums) write_rows(first, last);
-    };
-    sum_band(band, begin, end, term, sums, before_leaf);
-  };
-  if (has_chunks)
-    return sum_tall_columns<T>(stream, rows, columns, sum, [=](auto at, Vec<T>* sums, const ChunkTable<T>&) {
-      if (grad_bias) at.store(grad_bias, sums[0]);
-      if (grad_weight) at.store(grad_weight, sums[1]);
-    });
-  // Threads take columns here: the sums over rows keep one order.
-  parallel_for(
-      stream, columns, grain_of(rows),
-      [=](int64_t begin, int64_t end) {
-        for_bands<T>(begin, end, rows, columns, [=](Band band) {
-          BandSums<T, 2> sums;
-          sum(band, 0, rows, sums);
-          if (grad_bias) memcpy(grad_bias + band.column, sums.of[0], band.columns * sizeof(T));
-          if (grad_weight) memcpy(grad_weight + band.column, sums.of[1], band.columns * sizeof(T));
-        });
-      },
-      strip_columns<T>);
-}
-
 }  // namespace
 EXPORT(batch_norm_forward_training)
 EXPORT(batch_norm_forward_evaluation)
 EXPORT(batch_norm_backward)
-EXPORT(layer_norm_forward)
-EXPORT(layer_norm_backward)
 
 }  // namespace MINIDL_TARGET
