@@ -196,20 +196,29 @@ SIMD_INLINE Vec<T> exchange_lanes(Vec<T> v) {
                                           8 ^ d, 9 ^ d, 10 ^ d, 11 ^ d, 12 ^ d, 13 ^ d, 14 ^ d, 15 ^ d));
 }
 
-// Sum and maximum over the lanes, as a fixed tree.
-template <typename T, int half = Vec<T>::width / 2>
-SIMD_INLINE T sum_lanes(Vec<T> v) {
+// combine(a, b) of all lanes, as a fixed tree.
+template <int half, typename T, typename Combine>
+SIMD_INLINE T fold_lanes(Vec<T> v, Combine combine) {
   if constexpr (half == 0)
     return v[0];
   else
-    return sum_lanes<T, half / 2>(v + exchange_lanes<half>(v));
+    return fold_lanes<half / 2>(combine(v, exchange_lanes<half>(v)), combine);
 }
-template <typename T, int half = Vec<T>::width / 2>
+template <typename T, typename Combine>
+SIMD_INLINE T fold_lanes(Vec<T> v, Combine combine) {
+  return fold_lanes<Vec<T>::width / 2>(v, combine);
+}
+template <typename T>
+SIMD_INLINE T sum_lanes(Vec<T> v) {
+  return fold_lanes(v, [](Vec<T> a, Vec<T> b) { return a + b; });
+}
+template <typename T>
 SIMD_INLINE T max_lanes(Vec<T> v) {
-  if constexpr (half == 0)
-    return v[0];
-  else
-    return max_lanes<T, half / 2>(max(v, exchange_lanes<half>(v)));
+  return fold_lanes(v, [](Vec<T> a, Vec<T> b) { return max(a, b); });
+}
+template <typename T>
+SIMD_INLINE T min_lanes(Vec<T> v) {
+  return fold_lanes(v, [](Vec<T> a, Vec<T> b) { return min(a, b); });
 }
 
 SIMD_INLINE Vec<uint64_t> multiply_even(Vec<uint32_t> a, Vec<uint32_t> b) {

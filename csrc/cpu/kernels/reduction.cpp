@@ -188,8 +188,8 @@ struct Extreme {
   using Lanes = Best<T, Order>;
   using I = IntegerLike<T>;
   static constexpr int width = Vec<T>::width;
-  // Places within a block fit the integer of T's size; a block of a row stays in the first-level cache.
-  static constexpr int64_t block = 1 << 20, row_block = 4096;
+  // Places among rows fit the integer of T's size; a block of one row stays in the first-level cache.
+  static constexpr int64_t block_rows = 1 << 20, block_columns = 4096;
   T* out;
   int64_t* index;
 
@@ -200,8 +200,8 @@ struct Extreme {
 
   SIMD_INLINE Part of_row(const T* x, int64_t begin, int64_t end) const {
     Part best{x[begin], begin};
-    for (int64_t i = begin; i < end; i += row_block) {
-      Part part = of_block(x + i, end - i < row_block ? end - i : row_block, best.value);
+    for (int64_t i = begin; i < end; i += block_columns) {
+      Part part = of_block(x + i, end - i < block_columns ? end - i : block_columns, best.value);
       best = merge(best, {part.value, i + part.index});
     }
     return best;
@@ -229,24 +229,17 @@ struct Extreme {
     }
     Vec<T> all_odd = (odd[0] + odd[1]) + (odd[2] + odd[3]);
     if (any(all_odd != all_odd)) return of_odd_block(x, size);
-    T value = over_lanes(Order::pick(Order::pick(best[0], best[1]), Order::pick(best[2], best[3])));
+    T value = fold_lanes(Order::pick(Order::pick(best[0], best[1]), Order::pick(best[2], best[3])),
+                         Order::template pick<Vec<T>>);
     if (!index || !Order::compare(value, best_before)) return {value, 0};
     int64_t place = place_of(x, size, value);
     return {x[place], place};
   }
 
-  template <int half = width / 2>
-  static SIMD_INLINE T over_lanes(Vec<T> v) {
-    if constexpr (half == 0)
-      return v[0];
-    else
-      return over_lanes<half / 2>(Order::pick(v, exchange_lanes<half>(v)));
-  }
-
   // The first place of a value that is there.
   static SIMD_INLINE int64_t place_of(const T* x, int64_t size, T value) {
     const Vec<T> wanted(value);
-    const Vec<I> lane = iota<I>(), nowhere((I)row_block);
+    const Vec<I> lane = iota<I>(), nowhere((I)block_columns);
     for (int64_t i = 0;; i += 4 * width) {
       Vec<I> place = nowhere;
       for (int k = 3; k >= 0; --k) {
@@ -256,16 +249,7 @@ struct Extreme {
                                          : (load_partial(x + at, (int)left) == wanted) & first_lanes<T>((int)left);
         place = select(Mask<I>{is_found.lanes}, lane + Vec<I>((I)(k * width)), place);
       }
-      if (any(place < nowhere)) return i + least_lane(place);
-    }
-  }
-  template <int half = width / 2>
-  static SIMD_INLINE I least_lane(Vec<I> v) {
-    if constexpr (half == 0) {
-      return v[0];
-    } else {
-      Vec<I> other = exchange_lanes<half>(v);
-      return least_lane<half / 2>(select(other < v, other, v));
+      if (any(place < nowhere)) return i + min_lanes(place);
     }
   }
 
@@ -289,9 +273,9 @@ struct Extreme {
 
   template <typename Strip>
   SIMD_INLINE void of_strip(Strip strip, const T* x, int64_t begin, int64_t end, Part* parts) const {
-    for (int64_t from = begin; from < end; from += block) {
+    for (int64_t from = begin; from < end; from += block_rows) {
       Lanes best[Strip::vectors];
-      const int64_t rows = end - from < block ? end - from : block;
+      const int64_t rows = end - from < block_rows ? end - from : block_rows;
       auto offer_rows = [&](auto offer) {
         for (int k = 0; k < Strip::vectors; ++k) best[k] = {strip.at(from, k)(x), Vec<I>((I)0)};
         for (int64_t r = 0; r < rows; ++r)
