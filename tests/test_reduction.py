@@ -36,6 +36,17 @@ def run_kernels(x: Array) -> list[Array]:
     return [*values, *places]
 
 
+def assert_extremes(x: Array, results: list[Array]) -> None:
+    """Places are NumPy's, and values the numbers there, whichever nan they are."""
+    largest, smallest, place_of_largest, place_of_smallest = results[1], results[2], *results[5:]
+    for name, value, place, expected in [
+        ("maximum", largest, place_of_largest, x.argmax(1)),
+        ("minimum", smallest, place_of_smallest, x.argmin(1)),
+    ]:
+        assert_bitwise_equal(place, expected, f"place of the {name}")
+        assert_bitwise_equal(value, np.take_along_axis(x, expected[:, None], 1)[:, 0], name)
+
+
 @each_dtype
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_kernels_are_exact_and_do_not_depend_on_threads(layout: tuple, dtype: type, backend: Backend) -> None:
@@ -47,16 +58,13 @@ def test_kernels_are_exact_and_do_not_depend_on_threads(layout: tuple, dtype: ty
     for other in results[1:]:
         for result, expected in zip(other, results[0], strict=True):
             assert_bitwise_equal(result, expected, f"kernels on {layout}")
-    total, largest, smallest, mean, var, place_of_largest, place_of_smallest = results[0]
+    total, _, _, mean, var, *_ = results[0]
     exact = x.astype(np.longdouble)
     # The worst case is half an epsilon per level of the tree of additions, about 20 levels.
     assert_close(total, exact.sum(1).astype(float), 4, "sum")
     assert_close(mean, exact.mean(1).astype(float), 4, "mean")
     assert_close(var, exact.var(1, ddof=1).astype(float), 8, "variance")
-    assert_bitwise_equal(largest, x.max(1), "maximum")
-    assert_bitwise_equal(smallest, x.min(1), "minimum")
-    assert_bitwise_equal(place_of_largest, x.argmax(1), "place of the maximum")
-    assert_bitwise_equal(place_of_smallest, x.argmin(1), "place of the minimum")
+    assert_extremes(x, results[0])
 
 
 @each_dtype
@@ -104,11 +112,7 @@ def test_extremes_take_the_first_of_equals_and_the_first_nan(layout: tuple, dtyp
     x = random.integers(0, 5, layout).astype(dtype)
     for share_of_nan in (0.0, 1e-4, 0.05):
         x[random.random(layout) < share_of_nan] = np.nan
-        _, largest, smallest, _, _, place_of_largest, place_of_smallest = run_kernels(x)
-        assert_bitwise_equal(place_of_largest, x.argmax(1), "place of the maximum")
-        assert_bitwise_equal(place_of_smallest, x.argmin(1), "place of the minimum")
-        np.testing.assert_array_equal(largest, x.max(1))
-        np.testing.assert_array_equal(smallest, x.min(1))
+        assert_extremes(x, run_kernels(x))
 
 
 @each_dtype
@@ -122,11 +126,7 @@ def test_extremes_are_found_wherever_they_are_and_beside_infinities(
         infinities = np.where(random.random(layout) < 0.5, np.inf, -np.inf).astype(dtype)
         mixed = np.where(random.random(layout) < share_of_infinities, infinities, numbers)
         for x in (mixed, np.sort(mixed, 1), -np.sort(mixed, 1)):
-            _, largest, smallest, _, _, place_of_largest, place_of_smallest = run_kernels(x)
-            assert_bitwise_equal(place_of_largest, x.argmax(1), "place of the maximum")
-            assert_bitwise_equal(place_of_smallest, x.argmin(1), "place of the minimum")
-            assert_bitwise_equal(largest, x.max(1), "maximum")
-            assert_bitwise_equal(smallest, x.min(1), "minimum")
+            assert_extremes(x, run_kernels(x))
 
 
 def test_extremes_of_infinities_have_a_place(backend: Backend) -> None:
