@@ -18,6 +18,7 @@ import minidl
 from minidl import _cpu, bench, nn, optim
 from minidl.bench import fitting, processes, profile, report, roofline, timing, torch_recipe, training, worker
 from minidl.bench.measure import parameter_names
+from minidl.bench.roofs import RoofInTurn
 from minidl.bench.row import Operand, operands_of
 from minidl.bench.rows import FAMILY_OF
 from minidl.bench.select import select_rows
@@ -169,6 +170,34 @@ def test_the_roof_that_binds_is_the_one_that_is_nearer():
     assert ROOFS.share(10, 1e5, 1e-5) == (0.1, "cache")
 
 
+def test_a_roof_names_the_working_set_that_reached_it():
+    roofs = bench.Roofs(1e12, {96 << 10: 2e11, 384 << 10: 2e11, 144 << 20: 2e10})
+    assert roofs.binding(0, 64 << 10) == ("cache", 2e11, 384 << 10)
+    assert roofs.binding(0, 48 << 20) == ("memory", 2e10, 144 << 20)
+    assert roofs.binding(1e9, 1000) == ("compute", 1e12, 0)
+
+
+def test_a_roof_in_turn_does_the_roofs_own_work(backend):
+    for dtype in ("float32", "float64"):
+        roof = RoofInTurn(ROOFS.binding(1e9, 0), dtype)
+        assert roof.work == 2 * 4096 * 12 * 256 * _cpu.thread_count()
+        assert min(roof.answer({"do": "sample", "seconds": 0.0})["samples"]) > 0
+        assert RoofInTurn(ROOFS.binding(0, 384 << 10), dtype).work == 384 << 10
+
+
+def test_a_row_is_held_against_what_its_roof_is_meanwhile(monkeypatch):
+    def answer(seconds: float):
+        return lambda self, request: {"samples": [seconds], "wall": 1.0, "cpu": 0.0}
+
+    monkeypatch.setattr(RoofInTurn, "answer", answer(1e-3))
+    monkeypatch.setattr(InProcess, "sample", lambda self, seconds: answer(2e-3)(self, {}))
+    copy, product = measure("relu_forward"), measure("matmul", place=1)
+    assert (copy.roof, product.roof) == ("cache", "compute")
+    assert copy.roof_rate == (384 << 10) / 1e-3
+    assert copy.of_roof == copy.cost.bytes / 2e-3 / copy.roof_rate
+    assert product.of_roof == product.cost.flops / 2e-3 / product.roof_rate
+
+
 def test_roofs_are_measured_for_every_instruction_set(backend):
     roofs = bench.measure_roofs("float32", seconds=0.001)
     assert roofs.flops > 0
@@ -315,26 +344,28 @@ def test_the_command_prints_records_and_draws():
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_resume_measures_what_is_missing_wrong_or_was_disturbed():
+def test_resume_measures_what_is_missing_wrong_without_a_roof_or_was_disturbed():
     arguments = ("--size", "cache", "--quick", "--json", "a.json", "--resume")
-    assert call("bench", "exp_forward", "log_forward", "erf_forward", *arguments).exit_code == 0
+    assert call("bench", "exp_forward", "log_forward", "erf_forward", "sqrt_forward", *arguments).exit_code == 0
     path = Path("a.json")
     record = json.loads(path.read_text())
-    sound, disturbed, wrong = record["rows"]
-    for row in (sound, disturbed):
+    without_roof, sound, disturbed, wrong = record["rows"]
+    del without_roof["roof_rate"]
+    for row in (without_roof, sound, disturbed):
         for figures in row["timings"].values():
             figures.update(median=123.0, others=0.0)
     disturbed["timings"]["numpy"]["others"] = 0.9
     wrong.update(failure="output 0 is wrong", timings={})
     record["roofs"]["flops"] = 1e15
     path.write_text(json.dumps(record))
-    result = call("bench", "exp_forward", "log_forward", "erf_forward", "sum_forward", *arguments)
+    result = call("bench", "exp_forward", "log_forward", "erf_forward", "sqrt_forward", "sum_forward", *arguments)
     assert result.exit_code == 0, result.output
     assert "roofs: 1000000 GFLOP/s" in result.stdout, "the roofs are those that the other rows were held against"
     after = {row["kernel"]: row for row in json.loads(path.read_text())["rows"]}
-    assert list(after) == [sound["kernel"], disturbed["kernel"], wrong["kernel"], "sum_forward"]
+    measured = [row["kernel"] for row in (without_roof, disturbed, wrong)]
+    assert set(after) == {*measured, sound["kernel"], "sum_forward"}
     assert after[sound["kernel"]] == sound
-    for kernel in (disturbed["kernel"], wrong["kernel"], "sum_forward"):
+    for kernel in (*measured, "sum_forward"):
         assert 0 < after[kernel]["timings"]["minidl"]["median"] < 1
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl import _cpu
 from minidl.bench.processes import Library
-from minidl.bench.roofs import Roofs
+from minidl.bench.roofs import RoofInTurn, Roofs
 from minidl.bench.row import Cost, Row, operands_of
 from minidl.bench.rows import FAMILY_OF
 from minidl.bench.timing import Plan, Timing, take_turns
@@ -34,8 +34,11 @@ class Measurement:
     failure: str = ""
     # Why another library has no time here.
     notes: tuple[str, ...] = ()
+    # The part of the roof that binds, which one that is, and what it was between the row's own samples: operations or
+    # bytes per second.
     of_roof: float = 0.0
     roof: str = ""
+    roof_rate: float = 0.0
 
     @property
     def family(self) -> str:
@@ -48,8 +51,12 @@ class Measurement:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it has times, and other processes left the cores alone meanwhile."""
-        return not self.failure and not any(timing.was_disturbed for timing in self.timings.values())
+        """Whether it has times and a roof of the same minute, and other processes left the cores alone meanwhile."""
+        return (
+            not self.failure
+            and self.roof_rate > 0
+            and not any(timing.was_disturbed for timing in self.timings.values())
+        )
 
     @property
     def seconds(self) -> float:
@@ -72,6 +79,7 @@ class Measurement:
             "timings": {name: asdict(timing) for name, timing in self.timings.items()},
             "of_roof": self.of_roof,
             "roof": self.roof,
+            "roof_rate": self.roof_rate,
             "failure": self.failure,
             "notes": list(self.notes),
         }
@@ -88,6 +96,7 @@ class Measurement:
             tuple(fields["notes"]),
             fields["of_roof"],
             fields["roof"],
+            fields.get("roof_rate", 0.0),  # records up to 2026-11-30 hold rows against the roofs of their beginning
         )
 
 
@@ -110,8 +119,8 @@ def measure(
     plan: Plan,
     known: Mapping[tuple[str, str, str], Measurement] = _nothing_known,
 ) -> Measurement:
-    """Checks minidl's result, then times every library that has an expression for the row; minidl must be one. What is
-    ``known`` by its place is not measured again."""
+    """Checks minidl's result, then times every library that has an expression for the row, and the roof that binds it;
+    minidl must be one. What is ``known`` by its place is not measured again."""
     call = row.call(shape, dtype)
     cost, text = row.cost(operands_of(call.arguments)), describe_shape(row, call)
     if (before := known.get((row.kernel, size, text))) is not None:
@@ -130,11 +139,14 @@ def measure(
                 notes.append(note)
             else:
                 ready[name] = library
-        timings = take_turns(ready, plan)
+        roof = roofs.binding(*cost)
+        in_turn = RoofInTurn(roof, dtype)
+        timings = take_turns({**ready, "roof": in_turn}, plan)
+    roof_rate = in_turn.work / timings.pop("roof").median
     if "minidl" not in timings:
         return Measurement(row.kernel, size, text, cost, {}, "the measured process failed while it was timed")
-    share, roof = roofs.share(*cost, timings["minidl"].median)
-    return Measurement(row.kernel, size, text, cost, timings, "", tuple(notes), share, roof)
+    share = roof.work(*cost) / timings["minidl"].median / roof_rate
+    return Measurement(row.kernel, size, text, cost, timings, "", tuple(notes), share, roof.name, roof_rate)
 
 
 def measure_all(
