@@ -55,6 +55,22 @@ def test_functions_of_short_rows(columns: int, dtype: type, backend: Backend) ->
 
 
 @each_dtype
+@pytest.mark.parametrize("columns", range(1, 34))
+def test_right_answers_of_short_rows(columns: int, dtype: type, backend: Backend) -> None:
+    random = np.random.default_rng(columns)
+    for rows in (0, *ROWS, 4099):
+        logits = random.integers(-2, 3, (rows, columns)).astype(dtype)
+        logits[random.random((rows, columns)) < 0.02] = np.nan
+        best = logits.argmax(1)
+        # Mostly the answer itself or a neighbour, which may be as large.
+        labels = np.clip(best + random.integers(-1, 2, rows), 0, columns - 1)
+        labels[random.random(rows) < 0.1] = random.choice([-100, columns, 2**32])  # no class at all
+        count = np.full((), 99, np.int64)
+        backend.kernels.count_correct(logits, labels, count)
+        assert count == (best == labels).sum(), (rows, columns)
+
+
+@each_dtype
 def test_short_rows_do_not_depend_on_threads(dtype: type, backend: Backend) -> None:
     x = np.random.default_rng(0).standard_normal((20_011, 10, 1)).astype(dtype)
     results = []

@@ -1,6 +1,9 @@
 // How many rows of logits are classified right, and a log of such counts and losses.
+#include "best.h"
 #include "kernels.h"
 #include "parallel.h"
+#include "rows.h"
+#include "simd.h"
 
 namespace MINIDL_TARGET {
 
@@ -17,17 +20,44 @@ bool is_correct(const T* logits, int64_t label, int64_t classes) {
   return is_first;
 }
 
+// Of short rows, as many at a time as there are lanes: where the label is does not decide what is done.
+template <typename T>
+int64_t count_correct_short(const T* logits, const int64_t* labels, int64_t begin, int64_t end, int64_t classes) {
+  using I = IntegerLike<T>;
+  Vec<I> count{};
+  for_short_rows<T>(begin, end, classes, logits, nullptr, nullptr, [&](auto rows, const T* x, const T*, T*) {
+    I label[Vec<T>::width];
+    for (I& none : label) none = -1;
+    for (int r = 0; r < rows.rows; ++r) {
+      int64_t wanted = labels[rows.row + r];
+      if (wanted >= 0 && wanted < classes) label[r] = (I)wanted;
+    }
+    Best<T, Greater> best{load(x), Vec<I>((I)0)};
+    Vec<I> place((I)0);
+    rows.each([&](auto at) {
+      best.offer(at(x), place);
+      place += Vec<I>((I)1);
+    });
+    count += select(best.index == load(label), Vec<I>((I)1), Vec<I>{});
+  });
+  return sum_lanes(count);
+}
+
 template <typename T>
 void count_correct(Stream stream, const T* logits, const int64_t* labels, int64_t* out, int64_t rows, int64_t classes) {
   *out = 0;
+  const bool is_short = classes > 0 && classes <= ShortRows<T>::max_columns;
   parallel_for(
       stream, rows, 65536 / (classes > 0 ? classes : 1),
       [=](int64_t begin, int64_t end) {
         int64_t count = 0;
-        for (int64_t row = begin; row < end; ++row) count += is_correct(logits + row * classes, labels[row], classes);
+        if (is_short)
+          count = count_correct_short(logits, labels, begin, end, classes);
+        else
+          for (int64_t row = begin; row < end; ++row) count += is_correct(logits + row * classes, labels[row], classes);
         __atomic_fetch_add(out, count, __ATOMIC_RELAXED);
       },
-      1);
+      is_short ? Vec<T>::width : 1);
 }
 
 template <typename T>

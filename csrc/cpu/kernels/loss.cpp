@@ -131,7 +131,9 @@ struct CrossEntropy : Labels<T> {
     double total = 0;
     for_rows<T>(first, last, classes, logits, nullptr, grad_logits, [&](auto rows, const T* x, const T*, T* grad) {
       Vec<T> losses = of_rows(rows, x, grad, scale);
-      for (int r = 0; r < rows.rows; ++r) total += losses[r];
+      double sum = 0;  // of its own: total, which outlives the rows, would go through memory for each of them
+      for (int r = 0; r < rows.rows; ++r) sum += losses[r];
+      total += sum;
       if (reduction == Reduction::none) rows.store(loss + rows.row, losses);
     });
     if (grad_logits)
