@@ -357,12 +357,13 @@ def test_rsqrt_has_the_limits_of_its_definition(dtype: type, backend: Backend) -
     np.testing.assert_array_equal(np.signbit(run(backend, "rsqrt_forward", x)[:3]), [False, True, False])
 
 
-PRELU_SHAPES = [(131, 1), (130, 70), (40, 1031), (5, 3, 1000), (3, 70, 2), (1000, 3, 1)]
+# The last two are cut into chunks of rows; the very last is written past the caches.
+PRELU_SHAPES = [(131, 1), (130, 70), (40, 1031), (5, 3, 1000), (3, 70, 2), (1000, 3, 1), (2100, 1030), (33_000, 256)]
 
 
 def prelu_kernels(x: Array, weight: Array, grad_out: Array) -> list[Array]:
     """Output and both gradients."""
-    results = [np.empty_like(x), np.empty_like(x), np.empty_like(weight)]
+    results = [_cpu.empty(array.shape, array.dtype) for array in (x, x, weight)]
     _cpu.prelu_forward(x, weight, results[0])
     _cpu.prelu_backward(x, weight, grad_out, *results[1:])
     return results

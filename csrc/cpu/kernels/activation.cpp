@@ -10,6 +10,7 @@
 #include "parallel.h"
 #include "simd.h"
 #include "simd_math.h"
+#include "tall_columns.h"
 
 namespace MINIDL_TARGET {
 namespace {
@@ -233,6 +234,28 @@ SIMD_INLINE Vec<T> prelu_gradient(Place at, const T* x, Vec<T> slope, const T* g
   return select(passes, Vec<T>{}, grad * v);
 }
 
+// Channels as columns of a tall matrix.
+template <typename T>
+void prelu_backward_tall(Stream stream, const T* x, const T* weight, const T* grad_out, T* grad_x, T* grad_weight,
+                         int64_t rows, int64_t columns) {
+  auto run = [=](auto place_of) {
+    auto sum = [=](Band band, int64_t begin, int64_t end, BandSums<T, 1>& sums) {
+      auto term = [=](auto at, Vec<T> slope, Vec<T>* sum) {
+        *sum += prelu_gradient(place_of(at), x, slope, grad_out, grad_x);
+      };
+      sum_band(band, begin, end, [=](auto top) { return top(weight); }, term, sums, DoNothing{});
+      native_finish_streams();
+    };
+    sum_tall_columns<T, 1>(stream, rows, columns, sum,
+                           [=](auto at, Vec<T>* sums, const ChunkTable<T, 1>&) { at.store(grad_weight, sums[0]); });
+  };
+  const bool is_aligned = columns % Vec<T>::width == 0 && (uintptr_t)grad_x % vector_bytes == 0;
+  if (is_aligned && rows * columns * (int64_t)sizeof(T) >= streamed_bytes)
+    run([](auto at) { return past_caches(at); });
+  else
+    run([](auto at) { return at; });
+}
+
 // Split by channels, so that each sum over a channel is made by one thread; a single channel is cut into chunks.
 template <typename T>
 void prelu_backward(Stream stream, const T* x, const T* weight, const T* grad_out, T* grad_x, T* grad_weight,
@@ -244,6 +267,8 @@ void prelu_backward(Stream stream, const T* x, const T* weight, const T* grad_ou
     grad_weight[0] = parallel_sum<T>(stream, outer * inner, gradient_of(Vec<T>(weight[0])));
     return;
   }
+  if (inner == 1 && is_tall<T>(outer, channels))
+    return prelu_backward_tall(stream, x, weight, grad_out, grad_x, grad_weight, outer, channels);
   const int64_t grain = grain_of(outer * inner, cheap_grain);
   if (inner == 1)
     return parallel_for(

@@ -7,11 +7,11 @@
 #include "dropout.h"
 #include "kernels.h"
 #include "moments.h"
-#include "normalization.h"
 #include "pairwise.h"
 #include "parallel.h"
 #include "scratch.h"
 #include "simd.h"
+#include "tall_columns.h"
 
 namespace MINIDL_TARGET {
 
@@ -135,7 +135,7 @@ SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, 
 template <typename T>
 void tall_channel_moments(Stream stream, const T* x, T* mean, T* var, int64_t outer, int64_t channels) {
   const Chunks chunks(outer, channels);
-  const ChunkTable<T> table(chunks, channels);
+  const ChunkTable<T, 2> table(chunks, channels);
   for_row_chunks<T>(stream, chunks, channels, [&](Band band, int64_t chunk) {
     alignas(64) T shift[band_columns];
     BandMoments<T> moments;
@@ -353,7 +353,7 @@ struct BatchNormBackward {
     };
     // What grad_x is made of takes the place of sums that have been merged.
     T *center = nullptr, *scale = nullptr, *level = nullptr, *slope = nullptr;
-    sum_tall_columns<T>(stream, outer, channels, sum, [&](auto at, Vec<T>* sums, const ChunkTable<T>& table) {
+    sum_tall_columns<T, 2>(stream, outer, channels, sum, [&](auto at, Vec<T>* sums, const ChunkTable<T, 2>& table) {
       center = table.of(0, 0), scale = table.of(0, 1), level = table.of(1, 0), slope = table.of(1, 1);
       Column c = finish(at, sums[0], sums[1]);
       at.store(center, c.center);

@@ -4,10 +4,10 @@
 #include "bands.h"
 #include "kernels.h"
 #include "moments.h"
-#include "normalization.h"
 #include "pairwise.h"
 #include "parallel.h"
 #include "simd.h"
+#include "tall_columns.h"
 
 namespace MINIDL_TARGET {
 
@@ -109,7 +109,7 @@ void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* me
     sum_band(band, begin, end, term, sums, before_leaf);
   };
   if (has_chunks)
-    return sum_tall_columns<T>(stream, rows, columns, sum, [=](auto at, Vec<T>* sums, const ChunkTable<T>&) {
+    return sum_tall_columns<T, 2>(stream, rows, columns, sum, [=](auto at, Vec<T>* sums, const ChunkTable<T, 2>&) {
       if (grad_bias) at.store(grad_bias, sums[0]);
       if (grad_weight) at.store(grad_weight, sums[1]);
     });

@@ -35,6 +35,16 @@ SIMD_INLINE Place relative_to(Place at, int64_t origin) {
   return at;
 }
 
+// What stands at a place of an array that may be absent.
+template <typename T, typename Place>
+SIMD_INLINE Vec<T> value_or(const T* array, Place at, T absent) {
+  return array ? at(array) : Vec<T>(absent);
+}
+template <typename T>
+SIMD_INLINE T value_or(const T* array, int64_t i, T absent) {
+  return array ? array[i] : absent;
+}
+
 // true in the first count lanes
 template <typename T>
 SIMD_INLINE Mask<T> first_lanes(int count) {
@@ -63,6 +73,16 @@ struct Streamed : Whole<T> {
   }
   SIMD_INLINE void store(T* array, Vec<T> v) const { stream_store(array + this->index, v); }
 };
+
+// The same place, written past the caches if it is a whole register's.
+template <typename T>
+SIMD_INLINE Streamed<T> past_caches(const Whole<T>& at) {
+  return {at};
+}
+template <typename T>
+SIMD_INLINE Edge<T> past_caches(const Edge<T>& at) {
+  return at;
+}
 
 // The place in an array that every row uses again and that is in cache: not asked for ahead. A page beyond the end of a
 // short array there may be none, and to find that out takes long.
