@@ -10,7 +10,7 @@ from minidl.tensor import Tensor
 
 Array = np.ndarray
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-# outer x reduced x inner: few outputs, where threads share the reduced dimension, and many; tall beyond the caches
+# outer x reduced x inner: few outputs, where threads share the reduced dimension, and many; tall; beyond the caches
 LAYOUTS = [
     (1, 1_000_003, 1),
     (3, 100_003, 1),
@@ -21,6 +21,8 @@ LAYOUTS = [
     (5, 33, 65),
     (1, 2311, 1021),
     (1, 40_009, 65),
+    (33_003, 257, 1),
+    (1, 33_003, 257),
 ]
 
 

@@ -115,7 +115,7 @@ bool has_tall_columns(int64_t outer, int64_t channels, int64_t inner) {
 }
 
 // body(place in the matrix, place of the channels) for every vector, row by row, where nothing but out is written.
-template <typename T, typename Body>
+template <int64_t ahead_bytes, typename T, typename Body>
 SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, const T* out, Body body) {
   const bool is_streamed = rows * channels * (int64_t)sizeof(T) >= streamed_bytes;
   parallel_for(
@@ -123,8 +123,8 @@ SIMD_INLINE void for_matrix_rows(Stream stream, int64_t rows, int64_t channels, 
       [=](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
           const int64_t begin = row * channels;
-          for_vectors(is_streamed, out, begin, begin + channels,
-                      [=](auto at) { body(at, relative_to(cached(at), begin)); });
+          for_vectors<ahead_bytes>(is_streamed, out, begin, begin + channels,
+                                   [=](auto at) { body(at, relative_to(cached(at), begin)); });
         }
         native_finish_streams();
       },
@@ -225,8 +225,9 @@ void batch_norm_forward_training(Stream stream, const T* x, const T* weight, con
       });
     }
     if (has_chunks && !ticket)
-      for_matrix_rows(stream, outer, channels, out,
-                      [=](auto at, auto channel) { at.store(out, activate(normalization.of(channel)(at(x)))); });
+      for_matrix_rows<ahead_of_one>(stream, outer, channels, out, [=](auto at, auto channel) {
+        at.store(out, activate(normalization.of(channel)(at(x))));
+      });
     if (ticket)
       normalize_and_drop(stream, x, normalization, DropoutFactors<T>(ticket, p), out, outer, channels, inner, activate);
   };
@@ -246,8 +247,8 @@ void batch_norm_forward_evaluation(Stream stream, const T* x, const T* weight, c
     for_vectors<T>(0, channels, [=](auto at) { at.store(roots, inv_std(at)); });
     auto read = [=](auto at) { return at(roots); };
     Normalization<T, decltype(read)> normalization{weight, bias, running_mean, read};
-    return for_matrix_rows(stream, outer, channels, out,
-                           [=](auto at, auto channel) { at.store(out, normalization.of(channel)(at(x))); });
+    return for_matrix_rows<ahead_of_one>(
+        stream, outer, channels, out, [=](auto at, auto channel) { at.store(out, normalization.of(channel)(at(x))); });
   }
   Normalization<T, decltype(inv_std)> normalization{weight, bias, running_mean, inv_std};
   for_channels<T>(stream, outer, channels, inner, [=](int64_t begin, int64_t end) {
@@ -362,7 +363,7 @@ struct BatchNormBackward {
       at.store(slope, c.slope);
     });
     if (grad_x)
-      for_matrix_rows(stream, outer, channels, grad_x, [=, this](auto at, auto channel) {
+      for_matrix_rows<ahead_of_several>(stream, outer, channels, grad_x, [=, this](auto at, auto channel) {
         write(at, Column{channel(center), channel(scale), channel(level), channel(slope)});
       });
   }

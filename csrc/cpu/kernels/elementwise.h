@@ -19,7 +19,8 @@ constexpr int64_t function_grain = 4096;
 template <typename T, typename F, typename... Inputs>
 __attribute__((noinline)) void map_streamed(Stream stream, int64_t size, int64_t grain, T* out, F f, Inputs... inputs) {
   parallel_for(stream, size, grain, [=](int64_t begin, int64_t end) {
-    for_streamed_vectors(out, begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
+    constexpr int64_t ahead = sizeof...(inputs) == 1 ? ahead_of_one : ahead_of_several;
+    for_streamed_vectors<ahead>(out, begin, end, [=](auto at) { at.store(out, f(at(inputs)...)); });
     native_finish_streams();
   });
 }

@@ -29,7 +29,7 @@ void layer_norm_forward(Stream stream, const T* x, const T* weight, const T* bia
           Vec<T> center(mean[row]), scale(inv_std[row]);
           const T* from = x + row * columns;
           T* to = out + row * columns;
-          for_vectors(is_streamed, to, 0, columns, [=](auto at) {
+          for_vectors<ahead_of_one>(is_streamed, to, 0, columns, [=](auto at) {
             Vec<T> normal = (at(from) - center) * scale;
             at.store(to, fma(normal, value_or(weight, cached(at), T(1)), value_or(bias, cached(at), T(0))));
           });

@@ -88,7 +88,8 @@ SIMD_INLINE void leaf_moments_of_rows(Band band, const T* x, const T* shift, T* 
   for_band_rows<T>(band, begin, end, [&](auto at, auto in_band) {
     const int64_t i = in_band.index;
     // Both loads before a store: the arrays lie 4 KiB apart, where a load seems to depend on the store.
-    Vec<T> deviation = at(x) - load(center + i), sum = load(moments.mean + i), squares = load(moments.squares + i);
+    Vec<T> deviation = fetched(at)(x) - load(center + i), sum = load(moments.mean + i),
+           squares = load(moments.squares + i);
     store(moments.mean + i, sum + deviation);
     store(moments.squares + i, fma(deviation, deviation, squares));
   });

@@ -39,7 +39,7 @@ SIMD_INLINE void update_lanes(const Segment<T>& segment, int64_t i, int lanes, c
 // -> 3.8.
 template <int states, typename T>
 SIMD_INLINE void fetch_a_page_ahead(const Segment<T>& segment, int64_t i) {
-  constexpr int64_t page = Streamed<T>::page;
+  constexpr int64_t page = ahead_of_several / sizeof(T);
   __builtin_prefetch(segment.param + i + page);
   __builtin_prefetch(segment.grad + i + page);
   for (int k = 0; k < states; ++k)

@@ -81,17 +81,30 @@ void reduce(Stream stream, const Reducer& reducer, const T* x, int64_t outer, in
 
 // ---- sum
 
+// A reduction that reads more than the caches hold asks for it ahead.
 template <typename T>
+bool exceeds_caches(int64_t outer, int64_t reduced, int64_t inner) {
+  return outer * reduced * inner * (int64_t)sizeof(T) >= streamed_bytes;
+}
+template <bool is_large>
+SIMD_INLINE auto read_place(auto at) {
+  if constexpr (is_large)
+    return fetched(at);
+  else
+    return at;
+}
+
+template <typename T, bool is_large>
 struct Sum {
   using Part = T;
   T* out;
   T divisor;
   SIMD_INLINE T of_row(const T* x, int64_t begin, int64_t end) const {
-    return sum_row<T>(begin, end, [x](auto at) { return at(x); });
+    return sum_row<T>(begin, end, [x](auto at) { return read_place<is_large>(at)(x); });
   }
   SIMD_INLINE void of_columns(Band band, const T* x, int64_t begin, int64_t end, T* parts) const {
     BandSums<T, 1> sums;
-    sum_band(band, begin, end, [x](auto at, Vec<T>* sum) { *sum += at(x); }, sums);
+    sum_band(band, begin, end, [x](auto at, Vec<T>* sum) { *sum += read_place<is_large>(at)(x); }, sums);
     memcpy(parts, sums.of[0], band.columns * sizeof(T));
   }
   static T merge(T a, T b) { return a + b; }
@@ -120,12 +133,15 @@ void sum_forward(Stream stream, const T* x, T* out, int64_t outer, int64_t reduc
     return for_all_short_rows(stream, x, outer, reduced, [=](auto rows, const T* x) {
       rows.store(out + rows.row, rows.sum([=](auto at) { return at(x); }) / Vec<T>((T)divisor));
     });
-  reduce(stream, Sum<T>{out, (T)divisor}, x, outer, reduced, inner);
+  if (exceeds_caches<T>(outer, reduced, inner))
+    reduce(stream, Sum<T, true>{out, (T)divisor}, x, outer, reduced, inner);
+  else
+    reduce(stream, Sum<T, false>{out, (T)divisor}, x, outer, reduced, inner);
 }
 
 // ---- maximum and minimum, with the first place
 
-template <typename T, typename Order>
+template <typename T, typename Order, bool is_large>
 struct Extreme {
   using Part = Place<T>;
   using Lanes = Best<T, Order>;
@@ -164,7 +180,7 @@ struct Extreme {
     };
     int64_t i = 0;
     for (; i + 4 * width <= size; i += 4 * width)
-      for (int k = 0; k < 4; ++k) offer(load(x + i + k * width), k);
+      for (int k = 0; k < 4; ++k) offer(read_place<is_large>(Whole<T>{i + k * width, 0})(x), k);
     for (; i + width <= size; i += width) offer(load(x + i), 0);
     if (i < size) {
       int count = (int)(size - i);
@@ -249,8 +265,11 @@ struct Extreme {
 template <typename Order, typename T>
 void extreme(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, int64_t reduced, int64_t inner) {
   if (reduced == 0) return;
-  if (!has_short_rows<T>(reduced, inner))
-    return reduce(stream, Extreme<T, Order>{out, index}, x, outer, reduced, inner);
+  if (!has_short_rows<T>(reduced, inner)) {
+    if (exceeds_caches<T>(outer, reduced, inner))
+      return reduce(stream, Extreme<T, Order, true>{out, index}, x, outer, reduced, inner);
+    return reduce(stream, Extreme<T, Order, false>{out, index}, x, outer, reduced, inner);
+  }
   for_all_short_rows(stream, x, outer, reduced, [=](auto rows, const T* x) {
     using I = IntegerLike<T>;
     Best<T, Order> best{load(x), Vec<I>((I)0)};
