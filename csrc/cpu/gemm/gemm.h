@@ -23,7 +23,7 @@ constexpr int64_t cache_bytes = 2 << 20;    // of out: what is larger has left t
 constexpr int64_t max_depth_along_rows = 128, very_few_steps = 32;
 // A factor that meets no more lines of the other than this is read where it lies: packing would not pay.
 constexpr int64_t max_direct_lines = 64, max_direct_columns = repeats_a ? 32 : 64;
-constexpr int64_t min_rows_to_repeat = 16;
+constexpr int64_t min_rows_to_repeat = 16;  // for many uses: a panel of a that holds each number in every lane
 // Steps that are worth fetching ahead: a short panel is in the cache by itself.
 constexpr int64_t min_fetched_depth = 64;
 // Multiply-adds that are worth another thread.
