@@ -32,7 +32,10 @@ def newest_of_each_processor(kind: str, folder: Path) -> list[dict[str, Any]]:
 def describe(record: dict[str, Any]) -> str:
     machine = record["machine"]
     threads = record.get("threads", machine["threads"])
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}, {threads} threads, {machine['date']}"
+    settings = "".join(f", {name}={value}" for name, value in machine.get("settings", {}).items())
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}, {threads} threads{settings}, {machine['date']}"
+    )
 
 
 def training_table(record: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import minidl
 from minidl import _cpu, bench, nn, optim
 from minidl.bench import fitting, processes, profile, report, roofline, timing, torch_recipe, training, worker
+from minidl.bench.machine import SETTINGS
 from minidl.bench.measure import parameter_names
 from minidl.bench.roofs import RoofInTurn
 from minidl.bench.row import Operand, operands_of
@@ -369,6 +370,20 @@ def test_resume_measures_what_is_missing_wrong_without_a_roof_or_was_disturbed()
         assert 0 < after[kernel]["timings"]["minidl"]["median"] < 1
 
 
+def test_settings_that_bind_a_library_are_said_and_recorded(monkeypatch):
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    assert bench.describe_machine()["settings"] == {}
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    result = call("bench", "exp_forward", "--size", "cache", "--quick", "--json", "a.json")
+    assert result.exit_code == 0, result.output
+    assert "OPENBLAS_CORETYPE=Prescott is set" in result.stdout
+    record = json.loads(Path("a.json").read_text())
+    assert record["machine"]["settings"] == {"OPENBLAS_CORETYPE": "Prescott"}
+    describe = runpy.run_path(str(ROOT / "bench" / "readme.py"))["describe"]
+    assert ", OPENBLAS_CORETYPE=Prescott, " in describe(record)
+
+
 def test_a_record_is_written_after_every_row(monkeypatch):
     lengths = []
     write = report.write_report
@@ -386,6 +401,7 @@ def test_a_record_is_written_after_every_row(monkeypatch):
         (lambda record: record.update(dtype="float16"), "dtype float16"),
         (lambda record: record["libraries"].update(numpy="0.1"), "numpy 0.1"),
         (lambda record: record["libraries"].update(other="2"), "other 2, this run has missing"),
+        (lambda record: record["machine"].update(settings={"OPENBLAS_CORETYPE": "Prescott"}), "Prescott"),
         (lambda record: record.update(kind="steps"), "not a report"),
     ],
 )

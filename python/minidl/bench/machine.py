@@ -13,9 +13,26 @@ import numpy as np
 import minidl
 from minidl import _cpu
 
+# Variables by which a library computes otherwise than it would by itself on this processor.
+SETTINGS = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "NPY_DISABLE_CPU_FEATURES",
+    "XLA_FLAGS",
+)
+
+
+def library_settings() -> dict[str, str]:
+    """Those of them that are set: NumPy's OpenBLAS, told that it is on an older processor, may take twice the time."""
+    return {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
+
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, load, versions, instruction set, threads."""
+    """Processor, cores, load, versions, instruction set, threads, settings of libraries."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "cpu": _processor(),
@@ -27,6 +44,7 @@ def describe_machine() -> dict[str, Any]:
         "minidl": minidl.__version__,
         "isa": _cpu.isa(),
         "threads": _cpu.thread_count(),
+        "settings": library_settings(),
     }
 
 

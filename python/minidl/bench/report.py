@@ -74,5 +74,6 @@ def _conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator
     yield "dtype", first["dtype"], second["dtype"]
     for key in ("cpu", "cores", "isa", "threads"):
         yield key, first["machine"][key], second["machine"][key]
+    yield "settings", first["machine"].get("settings", {}), second["machine"].get("settings", {})
     for library in sorted({*first["libraries"], *second["libraries"]}):
         yield library, first["libraries"].get(library, "missing"), second["libraries"].get(library, "missing")

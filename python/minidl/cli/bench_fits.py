@@ -12,6 +12,7 @@ from rich.markup import escape
 from minidl.bench.fitting import LIBRARIES, FitComparison, compare_fits, select_fits
 from minidl.bench.machine import describe_machine
 from minidl.bench.report import SCHEMA, write_report
+from minidl.cli.bench_notes import print_notes
 from minidl.cli.outputs import check_writable
 
 
@@ -31,6 +32,7 @@ def run_fits(
     machine = describe_machine()
     heading = f"{machine['cpu']}, {machine['cores']} cores; {machine['isa']}, {threads} threads, {rounds} rounds"
     console.print(f"{heading}; times are medians of whole fits", highlight=False, soft_wrap=True)
+    print_notes(machine, [], console)
     comparisons = []
     for comparison in compare_fits(tasks, python or sys.executable, threads, rounds, seconds):
         comparisons.append(comparison)

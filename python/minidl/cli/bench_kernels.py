@@ -17,6 +17,7 @@ from minidl.bench.report import make_report, read_to_go_on, write_report
 from minidl.bench.roofline import plot_roofline
 from minidl.bench.roofs import Roofs
 from minidl.bench.select import select_rows
+from minidl.cli.bench_notes import print_notes
 from minidl.cli.outputs import check_writable
 from minidl.plots.style import can_plot
 
@@ -94,8 +95,7 @@ def _print_head(request: Request, roofs: Roofs, missing: Sequence[str], console:
         f"{roofs.memory / 1e9:.0f} GB/s in memory",
         highlight=False,
     )
-    for line in missing:
-        console.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    print_notes(machine, missing, console)
     console.print(
         f"{'kernel':29} {'shape':25} {'us':>10} {'spread':>7} {'GFLOP/s':>8} {'GB/s':>6} {'of roof':>14} "
         f"{'NumPy us':>10} {'ratio':>6} {'torch us':>10} {'ratio':>6}",

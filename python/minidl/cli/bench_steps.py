@@ -16,6 +16,7 @@ from minidl.bench.machine import describe_machine
 from minidl.bench.report import SCHEMA, write_report
 from minidl.bench.roofs import measure_roofs
 from minidl.bench.training import OTHERS, OURS, Comparison, available, compare, select_tasks
+from minidl.cli.bench_notes import print_notes
 from minidl.cli.config import RunConfig
 from minidl.cli.outputs import check_writable
 
@@ -84,8 +85,7 @@ def _print_machine(
         highlight=False,
         soft_wrap=True,
     )
-    for line in missing:
-        console.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    print_notes(machine, missing, console)
 
 
 def _print_comparison(comparison: Comparison, console: Console) -> None:
