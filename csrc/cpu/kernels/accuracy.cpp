@@ -32,13 +32,7 @@ int64_t count_correct_short(const T* logits, const int64_t* labels, int64_t begi
       int64_t wanted = labels[rows.row + r];
       if (wanted >= 0 && wanted < classes) label[r] = (I)wanted;
     }
-    Best<T, Greater> best{load(x), Vec<I>((I)0)};
-    Vec<I> place((I)0);
-    rows.each([&](auto at) {
-      best.offer(at(x), place);
-      place += Vec<I>((I)1);
-    });
-    count += select(best.index == load(label), Vec<I>((I)1), Vec<I>{});
+    count += select(best_of_rows<Greater>(rows, x).index == load(label), Vec<I>((I)1), Vec<I>{});
   });
   return sum_lanes(count);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "rows.h"
 #include "simd.h"
 
 namespace MINIDL_TARGET {
@@ -64,6 +65,19 @@ struct Best {
     }
   }
 };
+
+// The best of each of some short rows, one per lane, and its column; x holds at least one.
+template <typename Order, typename T>
+SIMD_INLINE Best<T, Order> best_of_rows(ShortRows<T> rows, const T* x) {
+  using I = IntegerLike<T>;
+  Best<T, Order> best{load(x), Vec<I>((I)0)};
+  Vec<I> place((I)0);
+  rows.each([&](auto at) {
+    best.offer(at(x), place);
+    place += Vec<I>((I)1);
+  });
+  return best;
+}
 
 }  // namespace
 }  // namespace MINIDL_TARGET

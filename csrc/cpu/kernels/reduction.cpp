@@ -278,12 +278,7 @@ void extreme(Stream stream, const T* x, T* out, int64_t* index, int64_t outer, i
   }
   for_all_short_rows(stream, x, outer, reduced, [=](auto rows, const T* x) {
     using I = IntegerLike<T>;
-    Best<T, Order> best{load(x), Vec<I>((I)0)};
-    Vec<I> place((I)0);
-    rows.each([&](auto at) {
-      best.offer(at(x), place);
-      place += Vec<I>((I)1);
-    });
+    const Best<T, Order> best = best_of_rows<Order>(rows, x);
     if (out) rows.store(out + rows.row, best.value);
     if (!index) return;
     I places[Vec<T>::width];
