@@ -25,6 +25,8 @@ constexpr int max_threads = 256;
 // About 30 us on a Zen 4 core: longer than the gap between the kernels of a training step, short enough that an idle
 // process costs nothing.
 constexpr int spins_before_sleep = 2000;
+// Longer than it takes until a worker sees what a caller has written, or the caller what a worker has.
+constexpr int spins_while_falling_asleep = 64, spins_before_help = 32;
 
 thread_local bool inside_part = false;
 
@@ -36,27 +38,72 @@ void relax() {
 #endif
 }
 
-// Each worker watches a line of its own: a region of few parts does not disturb the others.
-struct alignas(64) Worker {
-  std::atomic<uint32_t> calls{0};
+// A region, and which of its parts are to be run: one, and each that is as many threads further.
+struct Task {
+  void (*body)(void* context, int part) = nullptr;
+  void* context = nullptr;
+  uint64_t caller_float_mode = 0;
+  int first_part = 0, parts = 0, threads = 1;
+
+  void run() const {
+    set_float_mode(caller_float_mode);
+    for (int part = first_part; part < parts; part += threads) body(context, part);
+  }
+};
+
+// Intel's CPUs fetch lines of the cache in pairs.
+constexpr int lines_apart = 128;
+
+// What a caller and a worker tell each other, each on lines that the other one seldom writes: to fetch a line that the
+// other core has written takes as long as a small kernel, 0.25 us between two chiplets of a Zen 5.
+struct Worker {
+  // Written by the caller: the number of the call and what is asked for.
+  alignas(lines_apart) std::atomic<uint32_t> calls{0};
+  Task task;
+  // The last call that somebody has taken: the worker, which finds this in its cache, or the caller, where that comes
+  // too late.
+  alignas(lines_apart) std::atomic<uint32_t> taken{0};
+  // Written by the worker.
+  alignas(lines_apart) std::atomic<uint32_t> finished{0};
   std::atomic<bool> is_asleep{true};  // or has not been started
-  pthread_t thread;
+  // The caller's own.
+  alignas(lines_apart) pthread_t thread;
   int avoided_cpu = -1;
 
-  void wait_for_call(uint32_t seen) {
-    for (int spin = 0; spin < spins_before_sleep; ++spin) {
-      if (calls.load(std::memory_order_acquire) != seen) return;
-      relax();
-    }
-    is_asleep.store(true);
-    calls.wait(seen);
-    is_asleep.store(false);
+  // True for one of the two, who then reads the task: it stays as it is until it is taken and finished. This orders
+  // nothing; `calls` and `finished` do.
+  bool take(uint32_t call) {
+    uint32_t before = call - 1;
+    return taken.compare_exchange_strong(before, call, std::memory_order_relaxed);
   }
 
-  void call() {
-    calls.fetch_add(1);
-    if (!is_asleep.load()) return;
+  uint32_t wait_for_call(uint32_t seen) {
+    if (uint32_t call = watch_for_call(seen, spins_before_sleep); call != seen) return call;
+    is_asleep.store(true);
+    // A caller that has not seen this yet may be calling: its call shows up soon.
+    if (watch_for_call(seen, spins_while_falling_asleep) == seen) calls.wait(seen);
+    is_asleep.store(false);
+    return calls.load(std::memory_order_acquire);
+  }
+
+  uint32_t watch_for_call(uint32_t seen, int spins) const {
+    for (int spin = 0; spin < spins; ++spin) {
+      uint32_t call = calls.load(std::memory_order_acquire);
+      if (call != seen) return call;
+      relax();
+    }
+    return seen;
+  }
+
+  void call(const Task& new_task) {
+    task = new_task;
+    calls.store(calls.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    if (is_asleep.load(std::memory_order_relaxed)) wake();
+  }
+
+  void wake() {
     avoid_this_cpu();
+    calls.fetch_add(0);  // the call is to be seen before it is asked whether anybody waits for it
     calls.notify_one();
   }
 
@@ -75,47 +122,19 @@ struct alignas(64) Worker {
 };
 
 struct Pool {
-  std::mutex in_use;                                                 // held by the thread that runs a region
-  alignas(64) std::atomic<uint64_t> untaken[max_threads / 64] = {};  // one bit for each part
-  alignas(64) std::atomic<int> unfinished{0};
-  void (*body)(void*, int) = nullptr;
-  void* context = nullptr;
-  uint64_t caller_float_mode = 0;
+  std::mutex in_use;  // held by the thread that runs a region
   Worker workers[max_threads];
   int started = 0, startable = max_threads;
 
-  bool take(int part) {
-    std::atomic<uint64_t>& word = untaken[part / 64];
-    const uint64_t bit = uint64_t{1} << part % 64;
-    return (word.load(std::memory_order_relaxed) & bit) && (word.fetch_and(~bit, std::memory_order_acquire) & bit);
-  }
-
-  // Some part that nobody has taken yet, or -1.
-  int find_part() const {
-    for (int i = 0; i < max_threads / 64; ++i)
-      if (uint64_t bits = untaken[i].load(std::memory_order_relaxed)) return 64 * i + __builtin_ctzll(bits);
-    return -1;
-  }
-
-  // The thread's own part first: what that reads, the thread has often written itself, and it lies in its cache. A part
-  // can be taken only while its region runs, and a region ends only when all its parts are done: what is read after
-  // taking one belongs to that region, however late the thread comes.
-  void take_parts(int own) {
-    for (int part = own; part >= 0; part = find_part()) {
-      if (!take(part)) continue;
-      set_float_mode(caller_float_mode);
-      body(context, part);
-      unfinished.fetch_sub(1, std::memory_order_release);
-    }
-  }
-
   void work(int number) {
+    Worker& own = workers[number];
     inside_part = true;
-    workers[number].is_asleep.store(false);
-    for (uint32_t seen = 0;;) {
-      workers[number].wait_for_call(seen);
-      seen = workers[number].calls.load(std::memory_order_acquire);
-      take_parts(number + 1);
+    own.is_asleep.store(false);
+    for (uint32_t call = 0;;) {
+      call = own.wait_for_call(call);
+      if (!own.take(call)) continue;
+      own.task.run();
+      own.finished.store(call, std::memory_order_release);
     }
   }
 
@@ -132,18 +151,30 @@ struct Pool {
     return startable = started;
   }
 
-  void run(int parts, void (*new_body)(void*, int), void* new_context) {
-    int helpers = start_workers(parts - 1);
-    body = new_body;
-    context = new_context;
-    caller_float_mode = float_mode();
-    unfinished.store(parts, std::memory_order_relaxed);
-    for (int i = 0, left = parts; left > 0; ++i, left -= 64)
-      untaken[i].store(left < 64 ? (uint64_t{1} << left) - 1 : ~uint64_t{0}, std::memory_order_release);
-    for (int helper = 0; helper < helpers; ++helper) workers[helper].call();
-    take_parts(0);
-    for (int spin = 1; unfinished.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin % 1024 == 0)
+  void run(int parts, void (*body)(void*, int), void* context) {
+    const int helpers = start_workers(parts - 1);
+    Task task{body, context, float_mode(), 0, parts, helpers + 1};
+    for (int helper = 0; helper < helpers; ++helper) {
+      task.first_part = helper + 1;
+      workers[helper].call(task);
+    }
+    task.first_part = 0;
+    task.run();
+    int spins = 0;
+    for (int helper = 0; helper < helpers; ++helper) finish(workers[helper], spins);
+  }
+
+  // Waits until the worker has done its task. Where the machine is busy and it has not even taken it, the caller does
+  // it instead; to look whether it has takes the line from it, so not at once.
+  static void finish(Worker& worker, int& spins) {
+    const uint32_t call = worker.calls.load(std::memory_order_relaxed);
+    bool may_be_late = true;
+    for (; worker.finished.load(std::memory_order_acquire) != call; ++spins) {
+      if (may_be_late && (spins >= spins_before_help || worker.is_asleep.load(std::memory_order_relaxed))) {
+        if (worker.take(call)) return worker.task.run();
+        may_be_late = false;
+      }
+      if (spins % 1024 == 1023)
         std::this_thread::yield();  // more threads than cores: let the one we wait for run
       else
         relax();

@@ -8,10 +8,10 @@
 namespace minidl {
 
 // Runs body(context, part) once for every part in [0, parts), on the calling thread and up to parts - 1 others, and
-// returns when all are done. A thread takes its own part, the same one for the same number of parts, and one that is
-// left when it is free: where the machine is busy and a worker comes late, the caller does the work meanwhile. So parts
-// must not wait for each other. A call from inside a part, or while another thread uses the pool, runs its parts one
-// after the other. All run in the caller's floating-point mode.
+// returns when all are done. Each thread takes its own part, the same one for the same number of parts: what that reads
+// it has often written itself, and has in its cache. Where the machine is busy and a worker comes late, the caller
+// takes its part as well. So parts must not wait for each other. A call from inside a part, or while another thread
+// uses the pool, runs its parts one after the other. All run in the caller's floating-point mode.
 void run_parallel(int parts, void (*body)(void* context, int part), void* context);
 
 // Whether it costs little to share work that is not worth waking a thread for: one is awake, or soon will be, because
