@@ -22,6 +22,8 @@ SHAPES = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1, 1, 1), (1, 1, 37), (1,
 SHAPES += [(1, 129, 67), (129, 1, 67), (3, 130, 31), (130, 5, 33), (6, 7, 64), (7, 6, 65), (7, 7, 17)]
 SHAPES += [(tile, 33, 9) for tile in (5, 6, 7, 13, 14, 15)] + [(11, n, 19) for n in (4, 8, 15, 16, 17, 31, 32)]
 SHAPES += [(63, 65, 16), (64, 64, 64), (65, 63, 15), (29, 97, 101), (97, 29, 101), (127, 131, 113)]
+# So few steps that those of b stay in the registers (12), over whole and half panels and parts of a vector.
+SHAPES += [(7 + k, 7 * k + 9, k) for k in range(1, 15)] + [(70, 77, 10), (9, 1024, 3), (131, 64, 12), (66, 35, 11)]
 SHAPES += [(13, 11, 131), (70, 12, 129), (70, 13, 129), (64, 37, 401), (65, 37, 401), (17, 20, 4103)]
 BLOCKS = [(40, 70, 1025), (70, 40, 4099), (2100, 70, 1030), (70, 4200, 2048)]
 # Steps whole pages apart, which are taken 128 at a time, and half pages apart; results that are written along their
@@ -123,8 +125,9 @@ def test_product_does_not_depend_on_the_threads(backend: Backend, dtype: type, t
     shapes = [(1, 1031, 517), (1031, 1, 517), (5, 700, 300), (64, 96, 257), (131, 113, 127), (40, 70, 2100)]
     # Fewer rows than threads, and fewer than twice a tile's.
     shapes += [(2, 1100, 501), (15, 300, 257), (27, 33, 1301)]
-    # Steps that are taken 128 at a time, and a result that is written along its rows.
-    shapes += [(70, 512, 300), (130, 512, 300), (700, 760, 20)]
+    # Steps that are taken 128 at a time, and a result that is written along its rows; so few steps that they stay in
+    # the registers, shared by rows and by columns.
+    shapes += [(70, 512, 300), (130, 512, 300), (700, 760, 20), (533, 131, 10), (11, 5003, 9)]
     thread_counts = (1, 2, 3, 16) if backend.kernels is _cpu else (1, 2)  # to a GPU it is a second run
     for m, n, k in shapes:
         a, b = make_factors(m, n, k, transpose, dtype)
@@ -191,7 +194,9 @@ def test_one_matrix_is_repeated_over_the_batch(backend: Backend, transpose: tupl
 
 
 @each_transpose
-@pytest.mark.parametrize("shape", [(1, 40, 33), (40, 1, 33), (5, 40, 33), (20, 40, 33), (70, 80, 33)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 40, 33), (40, 1, 33), (5, 40, 33), (20, 40, 33), (70, 80, 33), (9, 50, 10)], ids=str
+)
 def test_nan_and_infinity_reach_their_row_and_column_only(
     backend: Backend, shape: tuple[int, int, int], transpose: tuple[bool, bool]
 ) -> None:
@@ -274,6 +279,7 @@ def test_linear_backward_equals_the_float64_products(backend: Backend, dtype: ty
 # Nothing, one, primes; one row and one column, dot products, tiles with full and partial vectors, several blocks of k.
 GRADIENTS = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (1, 131, 17), (127, 1, 13), (29, 37, 1), (1, 53, 1)]
 GRADIENTS += [(5, 67, 211), (13, 97, 31), (67, 129, 7), (131, 113, 127), (40, 70, 2051), (70, 3, 1031)]
+GRADIENTS += [(128, 128, 10), (77, 50, 12), (9, 16, 2)]  # b's steps stay in the registers
 
 
 @each_dtype

@@ -14,7 +14,7 @@ namespace {
 // Tuned on a Zen 4 core (32 KiB L1, 1 MiB L2, 32 MiB L3), 64^3 to 2048^3 and the layers of MLPs, and for these on a
 // Xeon of the Emerald Rapids generation (48 KiB, 2 MiB, 300 MiB) and a Zen 5 core (48 KiB, 1 MiB, 32 MiB).
 constexpr int64_t block_depth_bytes = repeats_a ? 2048 : 4096;  // of each line: a panel of b takes 128 KiB at most
-constexpr int64_t page_bytes = 4096, colliding_depth = 128;     // steps at a time that are whole pages apart
+constexpr int64_t colliding_depth = 128;                        // steps at a time that are whole pages apart
 constexpr int64_t max_steps_half_pages_apart = 256;             // of a, if it is not packed
 constexpr int64_t block_panels_bytes = 4 << 20;                 // of packed b: those of two threads stay in 32 MiB
 constexpr int64_t chunk_bytes = 640 << 10;  // of the panels that meet each panel of the other factor: they stay in L2

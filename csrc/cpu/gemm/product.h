@@ -9,6 +9,8 @@
 namespace MINIDL_TARGET {
 namespace {
 
+constexpr int64_t page_bytes = 4096;
+
 // One factor as lines along k: the rows of a, the columns of b.
 template <typename T>
 struct Factor {

@@ -4,6 +4,7 @@
 #include "gemm/column_sums.h"
 #include "gemm/gemm.h"
 #include "gemm/product.h"
+#include "gemm/shallow_products.h"
 #include "gemm/vector_products.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -35,6 +36,8 @@ void multiply(Stream stream, Product<T> p, Kept kept = Kept::nothing) {
     sum_weighted_rows(stream, p, p.b.data, p.a.data, p.m);
   else if (p.k == 1 && is_plain)
     multiply_outer(stream, p);
+  else if (is_plain && is_shallow(p))
+    multiply_shallow(stream, p);
   else
     multiply_packed(stream, p);
 }
