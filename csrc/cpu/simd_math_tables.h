@@ -423,5 +423,35 @@ struct LogTable {
   static constexpr float tail[] = {-4.9999997e-01f, 3.3334178e-01f, -2.5012314e-01f, 1.9021256e-01f};
 };
 
+// The same in two floats each, 1 / c with so few digits that mantissa / c - 1 is exact.
+struct PowTable {
+  static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.4286068e-06f;
+  alignas(64) static constexpr float inverse[] = {
+      1.0f,    9.0625e-01f, 8.75e-01f, 8.125e-01f, 7.8125e-01f, 7.5e-01f, 7.1875e-01f, 6.875e-01f,
+      1.3125f, 1.25f,       1.21875f,  1.15625f,   1.125f,      1.09375f, 1.0625f,     1.0f};
+  alignas(64) static constexpr float logarithm[] = {-0.0f,           9.843445e-02f,   1.3352966e-01f, 2.076416e-01f,
+                                                    2.4685669e-01f,  2.876892e-01f,   3.3024597e-01f, 3.7469482e-01f,
+                                                    -2.7192688e-01f, -2.2314453e-01f, -1.978302e-01f, -1.4518738e-01f,
+                                                    -1.1778259e-01f, -8.961487e-02f,  -6.062317e-02f, -0.0f};
+  alignas(64) static constexpr float logarithm_lo[] = {0.0f,
+                                                       5.6245713e-06f,
+                                                       1.7295386e-06f,
+                                                       -2.2367842e-06f,
+                                                       3.3884785e-06f,
+                                                       -7.1365325e-06f,
+                                                       -4.284809e-06f,
+                                                       -1.3747773e-06f,
+                                                       -6.8356007e-06f,
+                                                       9.799357e-07f,
+                                                       4.4568656e-06f,
+                                                       5.368085e-06f,
+                                                       -4.4288294e-07f,
+                                                       2.7094743e-06f,
+                                                       -1.4528712e-06f,
+                                                       0.0f};
+  // (ln(1 + r) - r + r^2 / 2) / r^3 for -0.0371 <= r <= 0.0625
+  static constexpr float tail[] = {3.3333334e-01f, -2.4999993e-01f, 2.000115e-01f, -1.6685328e-01f, 1.3550301e-01f};
+};
+
 }  // namespace
 }  // namespace MINIDL_TARGET

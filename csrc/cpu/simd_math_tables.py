@@ -107,6 +107,35 @@ struct LogTable {{
 """
 
 
+def logarithm_for_pow() -> str:
+    """The same intervals, but reciprocals that are multiples of 1/32: mantissa * inverse - 1 has no more digits than a
+    float holds. What a logarithm has beyond 2^-16 is a second float."""
+    inverses, lows, highs = [], [], []
+    for i in range(16):
+        low, high = (1 + np.array([i, i + 1]) / 16) * (1 if i < 8 else 0.5)
+        inverse = 1.0 if i in (0, 15) else round(32 * 2 / (low + high)) / 32
+        inverses.append(inverse)
+        lows.append(low * inverse - 1)
+        highs.append(high * inverse - 1)
+        # The mantissa is a multiple of 2^-23, below 1 of 2^-24: 24 digits of the difference.
+        assert max(-lows[-1], highs[-1]) <= (2**-4 if i < 8 else 2**-5)
+    exact = -np.log(np.array(inverses))
+    upper = (exact * 2**16).round() / 2**16
+    series = [(-1.0) ** (n + 1) / n for n in range(3, 16)]  # (ln(1 + r) - r + r^2 / 2) / r^3
+    tail = fit(Polynomial(series), min(lows), max(highs), 4)
+    ln2_hi = math.floor(math.log(2) * 2**16) / 2**16
+    return f"""// The same in two floats each, 1 / c with so few digits that mantissa / c - 1 is exact.
+struct PowTable {{
+  static constexpr float ln2_hi = {ln2_hi!r}f, ln2_lo = {np.float32(math.log(2) - ln2_hi)!s}f;
+  alignas(64) static constexpr float inverse[] = {numbers(np.array(inverses))};
+  alignas(64) static constexpr float logarithm[] = {numbers(upper)};
+  alignas(64) static constexpr float logarithm_lo[] = {numbers(exact - upper)};
+  // (ln(1 + r) - r + r^2 / 2) / r^3 for {min(lows):.3g} <= r <= {max(highs):.3g}
+  static constexpr float tail[] = {numbers(tail)};
+}};
+"""
+
+
 TABLES = [
     piecewise("tanh", "tanh(x)", math.tanh, 19 / 64, 9.3, 6),
     piecewise("erf", "erf(x), less x in the first interval", math.erf, 133 / 1024, 4.0, 5, less=1),
@@ -120,6 +149,7 @@ TABLES = [
         "gelu_slope_far_tail", "Phi(-x) - x phi(x) from 32 widths on", gelu_slope_tail, GELU_WIDTH, 13.15, 9, start=32
     ),
     logarithm(),
+    logarithm_for_pow(),
 ]
 
 if __name__ == "__main__":

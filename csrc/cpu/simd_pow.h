@@ -80,11 +80,74 @@ SIMD_INLINE Vec<float> pow_of_normal(Vec<float> a, Vec<float> b) {
   return in_double(power, f, inverse, parts.exponent, b);
 }
 
-// a^b as C's pow has it. Floats go through double precision; doubles, which have no wider type, through libm.
-// Measured for floats: 0.51.
+// value + rest, the rest what the value has lost by rounding.
+template <typename T>
+struct TwoParts {
+  Vec<T> value, rest;
+};
+
+// a + b, where |a| >= |b| or a is 0 (Dekker 1971).
+template <typename T>
+SIMD_INLINE TwoParts<T> add_exactly(Vec<T> a, Vec<T> b) {
+  Vec<T> sum = a + b;
+  return {sum, b - (sum - a)};
+}
+
+template <typename T>
+SIMD_INLINE TwoParts<T> multiply_exactly(Vec<T> a, Vec<T> b) {
+  Vec<T> product = a * b;
+  return {product, Vec<T>(native_multiply_subtract(a.lanes, b.lanes, product.lanes))};
+}
+
+// ln(a) for normal a > 0; off by 2^-33 of itself.
+template <typename T>
+SIMD_INLINE TwoParts<T> log_in_two(Vec<T> a) {
+  using V = Vec<T>;
+  V mantissa(native_mantissa(a.lanes)), exponent(native_exponent(a.lanes, mantissa.lanes));
+  auto top_bits = bitcast<UnsignedLike<T>>(mantissa) >> (MathConstants<T>::mantissa_bits - 4);
+  V r = fma(mantissa, lookup(PowTable::inverse, top_bits), V(-1.0f));
+  auto square = multiply_exactly(r, r);
+  // What is added here are exact products.
+  auto first = add_exactly(fma(exponent, V(PowTable::ln2_hi), lookup(PowTable::logarithm, top_bits)), r);
+  auto second = add_exactly(first.value, V(-0.5f) * square.value);
+  V small = fma(exponent, V(PowTable::ln2_lo), lookup(PowTable::logarithm_lo, top_bits));
+  small = fma(r * square.value, polynomial(r, PowTable::tail), fma(V(-0.5f), square.rest, small));
+  return add_exactly(second.value, small + (first.rest + second.rest));
+}
+
+// e^(b ln a) for normal a > 0 and finite b, with twice a float's digits on the way.
+template <typename T>
+SIMD_INLINE Vec<T> pow_in_two(Vec<T> a, Vec<T> b) {
+  using V = Vec<T>;
+  using C = MathConstants<T>;
+  auto logarithm = log_in_two(a);
+  auto product = multiply_exactly(b, logarithm.value);
+  V bounded = min(V(120.0f), max(V(-120.0f), product.value));  // infinite, or 0
+  V rest = select(bounded == product.value, fma(b, logarithm.rest, product.rest), V{});
+  V shifted = fma(bounded, V(1.44269504088896340736f), V(C::round_magic));
+  V n = shifted - V(C::round_magic);
+  // The remainder, less than half of ln(2), as its value and what that lacks.
+  auto r = add_exactly(fma(n, V(-PowTable::ln2_hi), bounded), fma(n, V(-PowTable::ln2_lo), rest));
+  auto sum = add_exactly(V(1.0f), r.value);
+  V tail = fma(r.value * r.value, polynomial(r.value, C::exp), fma(r.rest, sum.value, sum.rest));
+  return V(native_scale((sum.value + tail).lanes, n.lanes));
+}
+
+// The better of the two.
+template <typename T>
+SIMD_INLINE Vec<T> positive_power(Vec<T> a, Vec<T> b) {
+  if constexpr (HasLookup<T>)
+    return pow_in_two(a, b);
+  else
+    return pow_of_normal(a, b);
+}
+
+// a^b as C's pow has it. Floats go through double precision or, where vectors are looked up in tables, through sums of
+// two floats in half the time; doubles, which have no wider type, through libm. Measured for floats: 0.51, by sums of
+// two 0.80; what is a float itself comes out exact.
 SIMD_INLINE Vec<float> pow(Vec<float> a, Vec<float> b) {
   const Vec<float> infinity(__builtin_inff());
-  Vec<float> result = pow_of_normal(a, b);
+  Vec<float> result = positive_power(a, b);
   Mask<float> is_normal = (a >= Vec<float>(MathConstants<float>::min_normal)) & (a < infinity) & (abs(b) < infinity);
   auto general = [](Vec<double> a, Vec<double> b) { return pow_in_double(a, b); };
   return select_rarely(!is_normal, [=] { return in_double(general, a, b); }, result);

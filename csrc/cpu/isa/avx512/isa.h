@@ -21,6 +21,11 @@ inline __m512d native_max(__m512d a, __m512d b) { return _mm512_maskz_max_pd((__
 inline __m512 native_reciprocal(__m512 x) { return _mm512_maskz_rcp14_ps((__mmask16)-1, x); }
 inline __m512 native_rsqrt(__m512 x) { return _mm512_maskz_rsqrt14_ps((__mmask16)-1, x); }
 
+// a b - c, rounded once: the compiler would take a product that is c itself to be so here as well.
+inline __m512 native_multiply_subtract(__m512 a, __m512 b, __m512 c) {
+  return _mm512_maskz_fmsub_ps((__mmask16)-1, a, b, c);
+}
+
 // x 2^n for whole n, rounded once.
 inline __m512 native_scale(__m512 x, __m512 n) { return _mm512_maskz_scalef_ps((__mmask16)-1, x, n); }
 inline __m512d native_scale(__m512d x, __m512d n) { return _mm512_maskz_scalef_pd((__mmask8)-1, x, n); }
