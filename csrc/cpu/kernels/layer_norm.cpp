@@ -106,6 +106,7 @@ void layer_norm_backward(Stream stream, const T* x, const T* weight, const T* me
     auto before_leaf = [=](int64_t first, int64_t last) {
       if (writes_beside_sums) write_rows(first, last);
     };
+    band.is_in_cache |= writes_beside_sums;  // a leaf by then
     sum_band(band, begin, end, term, sums, before_leaf);
   };
   if (has_chunks)
