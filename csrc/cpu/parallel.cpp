@@ -51,23 +51,23 @@ struct Task {
   }
 };
 
-// Intel's CPUs fetch lines of the cache in pairs.
-constexpr int lines_apart = 128;
+// Of the cache: Intel's CPUs fetch lines in pairs.
+constexpr int line_pair_bytes = 128;
 
-// What a caller and a worker tell each other, each on lines that the other one seldom writes: to fetch a line that the
-// other core has written takes as long as a small kernel, 0.25 us between two chiplets of a Zen 5.
+// What a caller and a worker tell each other, each on lines that the other one seldom writes: to fetch a line that a
+// core far away has written takes as long as a small kernel, 0.22 us on a Zen 5.
 struct Worker {
   // Written by the caller: the number of the call and what is asked for.
-  alignas(lines_apart) std::atomic<uint32_t> calls{0};
+  alignas(line_pair_bytes) std::atomic<uint32_t> calls{0};
   Task task;
   // The last call that somebody has taken: the worker, which finds this in its cache, or the caller, where that comes
   // too late.
-  alignas(lines_apart) std::atomic<uint32_t> taken{0};
+  alignas(line_pair_bytes) std::atomic<uint32_t> taken{0};
   // Written by the worker.
-  alignas(lines_apart) std::atomic<uint32_t> finished{0};
+  alignas(line_pair_bytes) std::atomic<uint32_t> finished{0};
   std::atomic<bool> is_asleep{true};  // or has not been started
   // The caller's own.
-  alignas(lines_apart) pthread_t thread;
+  alignas(line_pair_bytes) pthread_t thread;
   int avoided_cpu = -1;
 
   // True for one of the two, who then reads the task: it stays as it is until it is taken and finished. This orders
