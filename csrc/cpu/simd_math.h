@@ -155,18 +155,19 @@ SIMD_INLINE Vec<T> portable_log(Vec<T> x) {
   return with_limits_of_log(x, log_of_parts(parts.mantissa - Vec<T>(T(1)), exponent, Vec<T>{}));
 }
 
-// x = mantissa 2^exponent, with 1 / c and ln(c) for a c close to the mantissa. Of 0 and infinity the exponent is
-// infinite, of negative numbers the mantissa nan: so are their logarithms.
+// x = mantissa 2^exponent, with a table's 1 / c and ln(c) for a c close to the mantissa. Of 0 and infinity the exponent
+// is infinite, of negative numbers the mantissa nan: so are their logarithms.
 template <typename T>
 struct LogInterval {
   Vec<T> mantissa, exponent, inverse, logarithm;
+  Vec<UnsignedLike<T>> index;
 };
-template <typename T>
+template <typename Table = LogTable, typename T>
 SIMD_INLINE LogInterval<T> log_interval(Vec<T> x) {
   Vec<T> mantissa(native_mantissa(x.lanes));
   auto top_bits = bitcast<UnsignedLike<T>>(mantissa) >> (MathConstants<T>::mantissa_bits - 4);
-  return {mantissa, Vec<T>(native_exponent(x.lanes, mantissa.lanes)), lookup(LogTable::inverse, top_bits),
-          lookup(LogTable::logarithm, top_bits)};
+  return {mantissa, Vec<T>(native_exponent(x.lanes, mantissa.lanes)), lookup(Table::inverse, top_bits),
+          lookup(Table::logarithm, top_bits), top_bits};
 }
 // ln(c 2^exponent) + ln(1 + r)
 template <typename T>

@@ -425,7 +425,6 @@ struct LogTable {
 
 // The same in two floats each, 1 / c with so few digits that mantissa / c - 1 is exact.
 struct PowTable {
-  static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.4286068e-06f;
   alignas(64) static constexpr float inverse[] = {
       1.0f,    9.0625e-01f, 8.75e-01f, 8.125e-01f, 7.8125e-01f, 7.5e-01f, 7.1875e-01f, 6.875e-01f,
       1.3125f, 1.25f,       1.21875f,  1.15625f,   1.125f,      1.09375f, 1.0625f,     1.0f};

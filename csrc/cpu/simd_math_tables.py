@@ -75,30 +75,36 @@ def numbers(values: np.ndarray) -> str:
     return "{" + ", ".join(f"{v}f" for v in shortest) + "}"
 
 
-def logarithm() -> str:
-    """16 intervals of a mantissa from 0.75 to 1.5, in the order of its four top bits: from 1 on come the first eight.
+# So short that its products with exponents are exact.
+LN2_HI = math.floor(math.log(2) * 2**16) / 2**16
 
-    A float near an interval's reciprocal whose logarithm is within 2^-32 of a multiple of 2^-16, so that
-    exponent * ln2_hi + logarithm is exact; next to 1 the reciprocal is 1, so that nothing cancels.
-    """
+
+def sixteenths() -> list[tuple[float, float]]:
+    """The intervals of a mantissa from 0.75 to 1.5, in the order of its four top bits: from 1 on come the first
+    eight."""
+    scales = [1.0] * 8 + [0.5] * 8
+    return [((1 + i / 16) * scale, (1 + (i + 1) / 16) * scale) for i, scale in enumerate(scales)]
+
+
+def logarithm() -> str:
+    """A float near an interval's reciprocal whose logarithm is within 2^-32 of a multiple of 2^-16, so that
+    exponent * ln2_hi + logarithm is exact; next to 1 the reciprocal is 1, so that nothing cancels."""
     inverses, logarithms, lows, highs = [], [], [], []
-    for i in range(16):
-        low, high = (1 + np.array([i, i + 1]) / 16) * (1 if i < 8 else 0.5)
+    for low, high in sixteenths():
         middle = np.float32(2 / (low + high))
         candidates = (middle + np.arange(-40_000, 40_001) * np.spacing(middle)).astype(np.float32).astype(float)
         exact = -np.log(candidates) * 2**16
         best = np.argmin(abs(exact - exact.round()))
-        is_next_to_one = i in (0, 15)
+        is_next_to_one = 1 in (low, high)
         inverses.append(1.0 if is_next_to_one else candidates[best])
         logarithms.append(0.0 if is_next_to_one else exact[best].round() / 2**16)
         lows.append(low * inverses[-1] - 1)
         highs.append(high * inverses[-1] - 1)
     series = [(-1.0) ** (n + 1) / n for n in range(2, 12)]  # (ln(1 + r) - r) / r^2
     tail = fit(Polynomial(series), min(lows), max(highs), 3)
-    ln2_hi = math.floor(math.log(2) * 2**16) / 2**16
     return f"""// 1 / c and ln(c) for a c in each sixteenth of an octave: eight from 1 on, then eight below 1.
 struct LogTable {{
-  static constexpr float ln2_hi = {ln2_hi!r}f, ln2_lo = {np.float32(math.log(2) - ln2_hi)!s}f;
+  static constexpr float ln2_hi = {LN2_HI!r}f, ln2_lo = {np.float32(math.log(2) - LN2_HI)!s}f;
   alignas(64) static constexpr float inverse[] = {numbers(np.array(inverses))};
   alignas(64) static constexpr float logarithm[] = {numbers(np.array(logarithms))};
   // (ln(1 + r) - r) / r^2 for {min(lows):.3g} <= r <= {max(highs):.3g}
@@ -111,22 +117,19 @@ def logarithm_for_pow() -> str:
     """The same intervals, but reciprocals that are multiples of 1/32: mantissa * inverse - 1 has no more digits than a
     float holds. What a logarithm has beyond 2^-16 is a second float."""
     inverses, lows, highs = [], [], []
-    for i in range(16):
-        low, high = (1 + np.array([i, i + 1]) / 16) * (1 if i < 8 else 0.5)
-        inverse = 1.0 if i in (0, 15) else round(32 * 2 / (low + high)) / 32
+    for low, high in sixteenths():
+        inverse = 1.0 if 1 in (low, high) else round(32 * 2 / (low + high)) / 32
         inverses.append(inverse)
         lows.append(low * inverse - 1)
         highs.append(high * inverse - 1)
         # The mantissa is a multiple of 2^-23, below 1 of 2^-24: 24 digits of the difference.
-        assert max(-lows[-1], highs[-1]) <= (2**-4 if i < 8 else 2**-5)
+        assert max(-lows[-1], highs[-1]) <= (2**-4 if low >= 1 else 2**-5)
     exact = -np.log(np.array(inverses))
     upper = (exact * 2**16).round() / 2**16
     series = [(-1.0) ** (n + 1) / n for n in range(3, 16)]  # (ln(1 + r) - r + r^2 / 2) / r^3
     tail = fit(Polynomial(series), min(lows), max(highs), 4)
-    ln2_hi = math.floor(math.log(2) * 2**16) / 2**16
     return f"""// The same in two floats each, 1 / c with so few digits that mantissa / c - 1 is exact.
 struct PowTable {{
-  static constexpr float ln2_hi = {ln2_hi!r}f, ln2_lo = {np.float32(math.log(2) - ln2_hi)!s}f;
   alignas(64) static constexpr float inverse[] = {numbers(np.array(inverses))};
   alignas(64) static constexpr float logarithm[] = {numbers(upper)};
   alignas(64) static constexpr float logarithm_lo[] = {numbers(exact - upper)};

@@ -103,14 +103,13 @@ SIMD_INLINE TwoParts<T> multiply_exactly(Vec<T> a, Vec<T> b) {
 template <typename T>
 SIMD_INLINE TwoParts<T> log_in_two(Vec<T> a) {
   using V = Vec<T>;
-  V mantissa(native_mantissa(a.lanes)), exponent(native_exponent(a.lanes, mantissa.lanes));
-  auto top_bits = bitcast<UnsignedLike<T>>(mantissa) >> (MathConstants<T>::mantissa_bits - 4);
-  V r = fma(mantissa, lookup(PowTable::inverse, top_bits), V(-1.0f));
+  auto at = log_interval<PowTable>(a);
+  V r = fma(at.mantissa, at.inverse, V(-1.0f));
   auto square = multiply_exactly(r, r);
   // What is added here are exact products.
-  auto first = add_exactly(fma(exponent, V(PowTable::ln2_hi), lookup(PowTable::logarithm, top_bits)), r);
+  auto first = add_exactly(fma(at.exponent, V(LogTable::ln2_hi), at.logarithm), r);
   auto second = add_exactly(first.value, V(-0.5f) * square.value);
-  V small = fma(exponent, V(PowTable::ln2_lo), lookup(PowTable::logarithm_lo, top_bits));
+  V small = fma(at.exponent, V(LogTable::ln2_lo), lookup(PowTable::logarithm_lo, at.index));
   small = fma(r * square.value, polynomial(r, PowTable::tail), fma(V(-0.5f), square.rest, small));
   return add_exactly(second.value, small + (first.rest + second.rest));
 }
@@ -119,18 +118,16 @@ SIMD_INLINE TwoParts<T> log_in_two(Vec<T> a) {
 template <typename T>
 SIMD_INLINE Vec<T> pow_in_two(Vec<T> a, Vec<T> b) {
   using V = Vec<T>;
-  using C = MathConstants<T>;
   auto logarithm = log_in_two(a);
   auto product = multiply_exactly(b, logarithm.value);
   V bounded = min(V(120.0f), max(V(-120.0f), product.value));  // infinite, or 0
   V rest = select(bounded == product.value, fma(b, logarithm.rest, product.rest), V{});
-  V shifted = fma(bounded, V(1.44269504088896340736f), V(C::round_magic));
-  V n = shifted - V(C::round_magic);
-  // The remainder, less than half of ln(2), as its value and what that lacks.
-  auto r = add_exactly(fma(n, V(-PowTable::ln2_hi), bounded), fma(n, V(-PowTable::ln2_lo), rest));
+  auto argument = reduce_exp_argument(bounded, bounded);
+  // The remainder in two: the argument's own is one float.
+  auto r = add_exactly(fma(argument.n, V(-LogTable::ln2_hi), bounded), fma(argument.n, V(-LogTable::ln2_lo), rest));
   auto sum = add_exactly(V(1.0f), r.value);
-  V tail = fma(r.value * r.value, polynomial(r.value, C::exp), fma(r.rest, sum.value, sum.rest));
-  return V(native_scale((sum.value + tail).lanes, n.lanes));
+  V tail = fma(r.value * r.value, polynomial(r.value, MathConstants<T>::exp), fma(r.rest, sum.value, sum.rest));
+  return scale(sum.value + tail, argument);
 }
 
 // The better of the two.

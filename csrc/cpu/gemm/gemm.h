@@ -37,7 +37,7 @@ constexpr int64_t packing_cost = 16, moving_cost = 100;
 // and each needs another entry of the TLB.
 template <typename T>
 bool collides(const Factor<T>& factor) {
-  return factor.stride * sizeof(T) % page_bytes == 0;
+  return are_whole_pages<T>(factor.stride);
 }
 
 // The tile kernel reads a where it lies with little loss: if its rows lie side by side and fill most of a cache line,

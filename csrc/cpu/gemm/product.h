@@ -11,6 +11,12 @@ namespace {
 
 constexpr int64_t page_bytes = 4096;
 
+// Lines of so many elements begin at the same place of a page: they lie in few sets of the caches.
+template <typename T>
+bool are_whole_pages(int64_t elements) {
+  return elements * (int64_t)sizeof(T) % page_bytes == 0;
+}
+
 // One factor as lines along k: the rows of a, the columns of b.
 template <typename T>
 struct Factor {

@@ -76,8 +76,8 @@ SIMD_INLINE void multiply_shallow_panel(const Product<T>& p, Range rows, int64_t
 template <typename T, int depth>
 void multiply_shallow(const Product<T>& product, Range rows, Range columns) {
   constexpr int width = Vec<T>::width;
-  const Product<T> p = product;
-  const int64_t rows_at_a_time = p.n * sizeof(T) % page_bytes == 0 ? colliding_shallow_rows : shallow_rows;
+  const Product<T> p = product;  // a copy, so that the compiler need not read it again after every store
+  const int64_t rows_at_a_time = are_whole_pages<T>(p.n) ? colliding_shallow_rows : shallow_rows;
   for (int64_t first = rows.begin; first < rows.end; first += rows_at_a_time) {
     Range some{first, smaller(first + rows_at_a_time, rows.end)};
     auto load_full = [](const T* from) { return load(from); };

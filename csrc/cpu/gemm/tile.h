@@ -52,6 +52,7 @@ struct TileInput {
 template <typename T, int height, int columns>
 struct Fetches {
   static constexpr int line = 64 / sizeof(T), lines_of_out = (columns + line - 1) / line;
+  static_assert(lines_of_out * height <= steps_to_fetch_out);
   struct Lines {
     int64_t steps;
     const T* first;
