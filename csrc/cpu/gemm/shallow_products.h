@@ -32,7 +32,8 @@ bool is_shallow(const Product<T>& p) {
 }
 
 // out[row : row + height, column : column + vectors * width] from b's vectors; load_at and store_at take part of the
-// last vector of a row.
+// last vector of a row. A tile's sums are finished through memory where that is so (finish_sums_of_tile): 333 x 12
+// times 12 x 77 would take a third longer.
 template <typename T, int height, int vectors, int depth, typename LoadAt, typename StoreAt>
 SIMD_INLINE void multiply_shallow_rows(const Product<T>& p, const Vec<T> (&b)[depth][vectors], int64_t row,
                                        int64_t column, LoadAt load_at, StoreAt store_at) {
