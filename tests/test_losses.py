@@ -158,6 +158,25 @@ def test_gradients_larger_than_the_caches_have_the_bits_of_few(backend: Backend)
             assert_bitwise_equal(grad[part], few, kernel)
 
 
+@pytest.mark.parametrize("classes", [7, 10, 33, 1000, 2500])
+@pytest.mark.parametrize("kernel", ["cross_entropy_forward", "nll_forward"])
+def test_gradients_to_rows_larger_than_the_caches_have_the_bits_of_few(
+    kernel: str, classes: int, backend: Backend
+) -> None:
+    rows = 8_500_000 // classes
+    x, labels = logits_and_labels(rows, classes, np.float32)
+    settings = {"ignore_index": -100, "reduction": Reduction.none}
+    memory = np.full(x.size + 2, 7, np.float32)
+    grad, loss = memory[1:-1].reshape(x.shape), np.empty(rows, np.float32)  # begins in the middle of a cache line
+    getattr(_cpu, kernel)(x, labels, None, loss, grad, **settings)
+    assert memory[0] == memory[-1] == 7
+    for part in (slice(0, 101), slice(rows // 2, rows // 2 + 101), slice(rows - 101, rows)):
+        few, few_losses = np.empty((101, classes), np.float32), np.empty(101, np.float32)
+        getattr(_cpu, kernel)(x[part], labels[part], None, few_losses, few, **settings)
+        assert_bitwise_equal(grad[part], few, "gradient")
+        assert_bitwise_equal(loss[part], few_losses, "losses")
+
+
 LABELS = Tensor(np.array([0, 1]))
 LOGITS = Tensor(np.zeros((2, 3), np.float32))
 REFUSED: list[tuple[Callable[..., Any], type[Exception], str]] = [

@@ -33,8 +33,8 @@ inline Array array_from_python(pybind11::handle source) {
 
 // Class indices must lie in [0, classes) or equal ignore_index; the first that does not is named.
 inline void require_labels(const Array& labels, int64_t classes, int64_t ignore_index) {
-  const int64_t* values = labels.pointer<const int64_t>(true);
-  for (int64_t i = 0; i < labels.size(); ++i)
+  const int64_t *values = labels.pointer<const int64_t>(true), size = labels.size();
+  for (int64_t i = 0; i < size; ++i)
     if ((values[i] < 0 || values[i] >= classes) && values[i] != ignore_index)
       throw std::invalid_argument(std::string(labels.kernel) + "(): " + labels.name() + " must lie in 0.." +
                                   std::to_string(classes - 1) + " for " + std::to_string(classes) + " classes, got " +

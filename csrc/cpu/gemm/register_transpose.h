@@ -1,4 +1,5 @@
-// Several registers at once: a square of width x width numbers transposed, the lanes of each added up.
+// Several registers at once: a square of width x width numbers transposed, the lanes of each added up, the halves of
+// two joined.
 #pragma once
 #include "gemm/index_list.h"
 #include "simd.h"
@@ -46,6 +47,15 @@ SIMD_INLINE Vec<T> sum_lanes_of_each(const Vec<T> (&v)[count]) {
     }
     return sum_lanes_of_each<2 * block>(sum);
   }
+}
+
+// The lower halves of a's numbers, then of b's, on a machine where the lower half of a number comes first.
+template <int... lane>
+SIMD_INLINE Vec<int32_t> lower_halves(Vec<int64_t> a, Vec<int64_t> b, IndexList<lane...>) {
+  return Vec<int32_t>(__builtin_shufflevector(bitcast<int32_t>(a).lanes, bitcast<int32_t>(b).lanes, (2 * lane)...));
+}
+SIMD_INLINE Vec<int32_t> lower_halves(Vec<int64_t> a, Vec<int64_t> b) {
+  return lower_halves(a, b, typename CountTo<Vec<int32_t>::width>::List{});
 }
 
 }  // namespace

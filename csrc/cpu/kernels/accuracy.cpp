@@ -26,13 +26,8 @@ int64_t count_correct_short(const T* logits, const int64_t* labels, int64_t begi
   using I = IntegerLike<T>;
   Vec<I> count{};
   for_short_rows<T>(begin, end, classes, logits, nullptr, nullptr, [&](auto rows, const T* x, const T*, T*) {
-    I label[Vec<T>::width];
-    for (I& none : label) none = -1;
-    for (int r = 0; r < rows.rows; ++r) {
-      int64_t wanted = labels[rows.row + r];
-      if (wanted >= 0 && wanted < classes) label[r] = (I)wanted;
-    }
-    count += select(best_of_rows<Greater>(rows, x).index == load(label), Vec<I>((I)1), Vec<I>{});
+    const auto label = rows.columns_from(labels);
+    count += select(best_of_rows<Greater>(rows, x).index == label, Vec<I>((I)1), Vec<I>{});
   });
   return sum_lanes(count);
 }

@@ -42,7 +42,7 @@ struct Labels {
   const T* class_weight;
   int64_t classes, ignore_index;
 
-  SIMD_INLINE bool is_valid(int64_t label) const { return label >= 0 && label < classes; }
+  SIMD_INLINE bool is_valid(int64_t label) const { return (label >= 0) & (label < classes); }
   // nan for a label that is out of range
   SIMD_INLINE T weight_of(int64_t label) const {
     if (label == ignore_index) return 0;
@@ -57,12 +57,21 @@ struct Labels {
   double divisor(Stream stream, int64_t rows, Reduction reduction) const {
     if (reduction != Reduction::mean) return 1;
     return sum_chunks(stream, Chunks(rows), [this](int64_t begin, int64_t end) {
-      return sum_leaves(begin, end, [this](int64_t first, int64_t last) {
-        double total = 0;
-        for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
-        return total;
-      });
+      return sum_leaves(begin, end, [this](int64_t first, int64_t last) { return sum_of_weights(first, last); });
     });
+  }
+
+  double sum_of_weights(int64_t first, int64_t last) const {
+    double total = 0;
+    int64_t ignored = 0, wrong = 0;
+    for (int64_t row = first; row < last; ++row) {
+      const bool is_ignored = labels[row] == ignore_index;
+      ignored += is_ignored;
+      wrong += !is_ignored & !is_valid(labels[row]);
+    }
+    if (!class_weight && wrong == 0) return (double)(last - first - ignored);
+    for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
+    return total;
   }
 };
 
@@ -75,7 +84,8 @@ struct CrossEntropy : Labels<T> {
   T *loss, *grad_logits;
   double label_smoothing;
   Reduction reduction;
-  T weight_sum;  // over all classes
+  bool is_streamed;  // the gradient
+  T weight_sum;      // over all classes
   using Labels<T>::labels;
   using Labels<T>::class_weight;
   using Labels<T>::classes;
@@ -86,60 +96,52 @@ struct CrossEntropy : Labels<T> {
   // The loss of one row, or of one row per lane; grad_logits = scale * its gradient.
   template <typename Rows>
   SIMD_INLINE Vec<T> of_rows(Rows rows, const T* x, T* grad, T scale) const {
-    T label_weight[Vec<T>::width], label_logit[Vec<T>::width];
-    T smoothing[Vec<T>::width];  // the share of every class
-    for (int r = 0; r < rows.rows; ++r) {
-      int64_t label = labels[rows.row + r];
-      bool is_ignored = label == ignore_index;
-      label_weight[r] = (T)(1 - label_smoothing) * weight_of(label);
-      label_logit[r] = is_valid(label) ? logits[(rows.row + r) * classes + label] : 0;
-      smoothing[r] = is_ignored ? 0 : (T)(label_smoothing / classes);
-    }
-    Vec<T> own = rows.load(label_weight), share = rows.load(smoothing);
+    const Vec<T> nothing{};
+    const Mask<T> is_ignored = rows.are_equal(labels, ignore_index);
+    const auto label = rows.columns_from(labels);
+    const Vec<T> one(T(1)), of_wrong_label((T)__builtin_nanf(""));
+    auto weight_at = [=, this](auto at) { return class_weight ? rows.of_column(class_weight, at) : one; };
+    const Vec<T> weight = class_weight ? rows.pick(label, weight_at) : one;
+    auto unless_ignored = [=](Vec<T> v) { return select(is_ignored, nothing, v); };
+    const Vec<T> own = unless_ignored(
+                     select(rows.are_columns(label), Vec<T>((T)(1 - label_smoothing)) * weight, of_wrong_label)),
+                 share = unless_ignored(Vec<T>((T)(label_smoothing / classes)));  // of every class
     Vec<T> shift = rows.largest([=](auto at) { return at(x); });
+    Vec<T> label_logit = rows.pick(label, [=](auto at) { return at(x); });
     Vec<T> sum = rows.sum([=](auto at) {
       Vec<T> power = exp(at(x) - shift);
       if (grad) at.store(grad, power);
       return power;
     });
-    Vec<T> log_sum = log(sum), loss = own * (log_sum - (rows.load(label_logit) - shift));
+    Vec<T> log_sum = log(sum), loss = own * (log_sum - (label_logit - shift));
     if (label_smoothing > 0)
-      loss += share * rows.sum([=, this](auto at) { return (log_sum - (at(x) - shift)) * weight_at(rows, at); });
-    if (grad)
-      write_gradient(rows, grad, (own + share * Vec<T>(weight_sum)) / sum * Vec<T>(scale), share * Vec<T>(scale));
+      loss += share * rows.sum([=](auto at) { return (log_sum - (at(x) - shift)) * weight_at(at); });
+    if (grad) {
+      // powers to probabilities, minus what the label gives to its own class and to every class
+      Vec<T> to_gradient = (own + share * Vec<T>(weight_sum)) / sum * Vec<T>(scale);
+      Vec<T> scaled_own = own * Vec<T>(scale), scaled_share = share * Vec<T>(scale);
+      auto minus_own = [=](auto at, Vec<T> all) { return select(rows.is_there(label, at), all - scaled_own, all); };
+      if (label_smoothing > 0)
+        rows.finish(grad,
+                    [=](auto at) { return minus_own(at, at(grad) * to_gradient - scaled_share * weight_at(at)); });
+      else
+        rows.finish(grad, [=](auto at) { return minus_own(at, at(grad) * to_gradient); });
+    }
     // 0 * infinity would be nan
-    Vec<T> nothing{};
     return select((own == nothing) & (share == nothing), nothing, loss);
-  }
-
-  template <typename Rows, typename Place>
-  SIMD_INLINE Vec<T> weight_at(Rows rows, Place at) const {
-    return class_weight ? rows.of_column(class_weight, at) : Vec<T>(T(1));
-  }
-
-  // powers to probabilities, minus what the smoothed label gives to every class
-  template <typename Rows>
-  SIMD_INLINE void write_gradient(Rows rows, T* grad, Vec<T> scale, Vec<T> share) const {
-    if (label_smoothing > 0)
-      rows.each([=, this](auto at) { at.store(grad, at(grad) * scale - share * weight_at(rows, at)); });
-    else
-      rows.each([=](auto at) { at.store(grad, at(grad) * scale); });
   }
 
   // The sum of the losses of the rows [first, last); each goes to loss where they are not reduced.
   double of_leaf(int64_t first, int64_t last, T scale) const {
     double total = 0;
-    for_rows<T>(first, last, classes, logits, nullptr, grad_logits, [&](auto rows, const T* x, const T*, T* grad) {
-      Vec<T> losses = of_rows(rows, x, grad, scale);
-      double sum = 0;  // of its own: total, which outlives the rows, would go through memory for each of them
-      for (int r = 0; r < rows.rows; ++r) sum += losses[r];
-      total += sum;
-      if (reduction == Reduction::none) rows.store(loss + rows.row, losses);
-    });
-    if (grad_logits)
-      for (int64_t row = first; row < last; ++row)
-        if (is_valid(labels[row]) && labels[row] != ignore_index)
-          grad_logits[row * classes + labels[row]] -= scale * (T)(1 - label_smoothing) * weight_of(labels[row]);
+    for_rows<T>(
+        first, last, classes, logits, nullptr, grad_logits,
+        [&](auto rows, const T* x, const T*, T* grad) {
+          Vec<T> losses = of_rows(rows, x, grad, scale);
+          total += rows.sum_of_rows(losses);
+          if (reduction == Reduction::none) rows.store(loss + rows.row, losses);
+        },
+        is_streamed);
     return total;
   }
 };
@@ -148,14 +150,23 @@ template <typename T>
 void cross_entropy_forward(Stream stream, const T* logits, const int64_t* labels, const T* class_weight, T* loss,
                            T* grad_logits, int64_t rows, int64_t classes, int64_t ignore_index, double label_smoothing,
                            Reduction reduction) {
-  CrossEntropy<T> of{
-      {labels, class_weight, classes, ignore_index}, logits, loss, grad_logits, label_smoothing, reduction, 0};
+  const bool is_streamed = are_streamed(rows, classes, logits, (const T*)nullptr, grad_logits);
+  CrossEntropy<T> of{{labels, class_weight, classes, ignore_index},
+                     logits,
+                     loss,
+                     grad_logits,
+                     label_smoothing,
+                     reduction,
+                     is_streamed,
+                     0};
   of.weight_sum = class_weight ? sum_row<T>(0, classes, [=](auto at) { return at(class_weight); }) : (T)classes;
   double divisor = of.divisor(stream, rows, reduction);
   const T scale = of.scale_of(divisor);
   // The exponentials make a row worth more than its size.
   double total = sum_chunks(stream, Chunks(rows, 4 * classes), [&](int64_t begin, int64_t end) {
-    return sum_leaves(begin, end, [&](int64_t first, int64_t last) { return of.of_leaf(first, last, scale); });
+    double sum = sum_leaves(begin, end, [&](int64_t first, int64_t last) { return of.of_leaf(first, last, scale); });
+    native_finish_streams();
+    return sum;
   });
   if (reduction != Reduction::none) loss[0] = (T)(total / divisor);
 }
@@ -168,31 +179,45 @@ void nll_forward(Stream stream, const T* log_probs, const int64_t* labels, const
   const Labels<T> of{labels, class_weight, classes, ignore_index};
   double divisor = of.divisor(stream, rows, reduction);
   const T scale = of.scale_of(divisor);
-  // The loss of a row; its gradient is 0 so far.
-  auto of_row = [=](int64_t row) -> T {
+  // The loss of a row; grad, which is null or the gradient to the row, is 0 so far.
+  auto of_row = [=](int64_t row, T* grad) -> T {
     const int64_t label = labels[row];
     if (label == ignore_index) return 0;
     const T weight = of.weight_of(label);
-    T* grad = grad_log_probs + row * classes;
     if (!of.is_valid(label)) {
-      for (int64_t c = 0; grad_log_probs && c < classes; ++c) grad[c] = weight;  // nan
+      for (int64_t c = 0; grad && c < classes; ++c) grad[c] = weight;  // nan
       return weight;
     }
-    if (grad_log_probs) grad[label] = -scale * weight;
+    if (grad) grad[label] = -scale * weight;
     return -weight * log_probs[row * classes + label];
   };
+  // The sum of some rows' losses; grad is null or the gradient to the first.
+  auto of_rows = [=](int64_t first, int64_t last, T* grad) {
+    if (grad) for_vectors<T>(0, (last - first) * classes, [=](auto at) { at.store(grad, Vec<T>{}); });
+    double sum = 0;
+    for (int64_t row = first; row < last; ++row) {
+      const T own = of_row(row, grad ? grad + (row - first) * classes : nullptr);
+      if (reduction == Reduction::none) loss[row] = own;
+      sum += own;
+    }
+    return sum;
+  };
+  const bool is_streamed = are_streamed(rows, classes, log_probs, (const T*)nullptr, grad_log_probs);
   double total = sum_chunks(stream, Chunks(rows, classes), [&](int64_t begin, int64_t end) {
-    return sum_leaves(begin, end, [&](int64_t first, int64_t last) {
-      if (grad_log_probs)
-        for_vectors<T>(first * classes, last * classes, [=](auto at) { at.store(grad_log_probs, Vec<T>{}); });
+    double sum = sum_leaves(begin, end, [&](int64_t first, int64_t last) {
+      if (!is_streamed) return of_rows(first, last, grad_log_probs ? grad_log_probs + first * classes : nullptr);
+      alignas(64) T grad[max_streamed_columns];
+      const int64_t rows_at_a_time = max_streamed_columns / classes;
       double sum = 0;
-      for (int64_t row = first; row < last; ++row) {
-        const T own = of_row(row);
-        if (reduction == Reduction::none) loss[row] = own;
-        sum += own;
+      for (int64_t row = first; row < last; row += rows_at_a_time) {
+        const int64_t next = row + rows_at_a_time < last ? row + rows_at_a_time : last;
+        sum += of_rows(row, next, grad);
+        stream_copy(grad, grad_log_probs, row * classes, next * classes);
       }
       return sum;
     });
+    native_finish_streams();
+    return sum;
   });
   if (reduction != Reduction::none) loss[0] = (T)(total / divisor);
 }

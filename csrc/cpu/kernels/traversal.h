@@ -135,6 +135,12 @@ SIMD_INLINE void for_streamed_vectors(const T* out, int64_t begin, int64_t end, 
   if (i < end) body(Edge<T>{i, 0, 0, (int)(end - i)});
 }
 
+// out[begin, end) from source, which is in cache and no longer needed there.
+template <typename T>
+SIMD_INLINE void stream_copy(const T* source, T* out, int64_t begin, int64_t end) {
+  for_streamed_vectors(out, begin, end, [=](auto at) { at.store(out, cached(relative_to(at, begin))(source)); });
+}
+
 // Either of them.
 template <int64_t ahead_bytes = ahead_of_several, typename T, typename Body>
 SIMD_INLINE void for_vectors(bool is_streamed, const T* out, int64_t begin, int64_t end, Body body) {
