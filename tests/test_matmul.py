@@ -25,6 +25,7 @@ SHAPES += [(63, 65, 16), (64, 64, 64), (65, 63, 15), (29, 97, 101), (97, 29, 101
 # So few steps that those of b stay in the registers (12), over whole and half panels and parts of a vector.
 SHAPES += [(7 + k, 7 * k + 9, k) for k in range(1, 15)] + [(70, 77, 10), (9, 1024, 3), (131, 64, 12), (66, 35, 11)]
 SHAPES += [(13, 11, 131), (70, 12, 129), (70, 13, 129), (64, 37, 401), (65, 37, 401), (17, 20, 4103)]
+SHAPES += [(13, 37, 2111), (5, 6, 4099), (4, 6, 4099)]  # dot products in blocks of steps, and of all
 BLOCKS = [(40, 70, 1025), (70, 40, 4099), (2100, 70, 1030), (70, 4200, 2048)]
 # Steps whole pages apart, which are taken 128 at a time, and half pages apart; results that are written along their
 # rows, with one block of columns and with several.

@@ -187,35 +187,33 @@ struct PackedProduct {
   // What is packed or read next comes from the L3, from memory or from another core, and would be waited for: while the
   // tiles of the first panel of b multiply, each fetches the next panel of a; then the first ones of a panel of b fetch
   // the next of those, a part of its cache lines each. Layers of 784 to 1024 at batch 128 to 512: 2 to 5 % less time on
-  // a Zen 4 core.
+  // a Zen 4 core; 32 rows times 4096 x 4096 transposed: 20 % less on a Zen 5 core.
   void fetch_ahead(const Block& block, int64_t row_panel, int64_t column_panel, TileInput<T>& in) const {
-    constexpr int line = 64 / sizeof(T);
-    in.soon = in.b;
-    in.soon_step = 0;
+    constexpr int64_t line = 64 / sizeof(T);
+    in.soon = {in.b, in.depth, 0};
     if (in.depth < min_fetched_depth) return;
-    // A share of lines that are one piece of memory.
-    auto fetch_piece = [&](const T* piece, int64_t part) {
-      in.soon = piece + part * in.depth * line;
-      in.soon_step = line;
-    };
-    // A part of the factor's next panel: one column of its cache lines, or such a share.
-    auto fetch = [&](const Factor<T>& factor, int64_t first_line, int64_t part) {
-      if (!factor.has_contiguous_lines) {
-        in.soon = factor.at(first_line, block.steps.begin) + part * line;
-        in.soon_step = factor.stride;
-      } else if (factor.stride == in.depth) {
-        fetch_piece(factor.at(first_line, 0), part);
-      }
+    // A part of the factor's next panel: one column of its cache lines, such a share, or some of its lines.
+    auto fetch = [&](const Factor<T>& factor, Range lines, int64_t part) {
+      const bool are_pieces = factor.has_contiguous_lines && factor.stride != in.depth;
+      const int64_t cache_lines = ceil_divide(in.depth, line),
+                    lines_of_part = are_pieces ? larger(1, (in.depth - steps_to_fetch_out) / cache_lines) : line,
+                    first = lines.begin + part * lines_of_part;
+      if (first >= lines.end) return;
+      const T* begin = factor.at(first, block.steps.begin);
+      if (are_pieces)
+        in.soon = {begin, cache_lines, line, smaller(lines_of_part, lines.end - first), factor.stride};
+      else
+        in.soon = {begin, in.depth, factor.has_contiguous_lines ? line : factor.stride};
     };
     int64_t part = row_panel - block.rows.begin;
     if (column_panel == block.columns.begin) {
-      if (row_panel + 1 < block.rows.end) fetch(product.a, rows_of(row_panel + 1).begin, 0);
-    } else if (column_panel + 1 < block.columns.end && part * line < columns_per_panel) {
+      if (row_panel + 1 < block.rows.end) fetch(product.a, rows_of(row_panel + 1), 0);
+    } else if (column_panel + 1 < block.columns.end) {
       bool is_in_panels = packs_b && block.rows.begin > row_panels.begin;  // packed for an earlier chunk of rows
-      if (is_in_panels)
-        fetch_piece(panel_of_b(block, column_panel + 1), part);
-      else
-        fetch(product.b, columns_of(column_panel + 1).begin, part);
+      if (!is_in_panels)
+        fetch(product.b, columns_of(column_panel + 1), part);
+      else if (part * line < columns_per_panel)
+        in.soon = {panel_of_b(block, column_panel + 1) + part * in.depth * line, in.depth, line};
     }
   }
 

@@ -36,15 +36,22 @@ constexpr int64_t min_depth_to_fetch_out = 256, steps_to_fetch_out = 64;
 // panel that repeats each number in every lane of a vector; then b is packed as well.
 enum class Rows { apart, adjacent, repeated };
 
+// Cache lines that are packed or read next: pieces of so many lines, not more pieces than a line has elements.
+template <typename T>
+struct Soon {
+  const T* first;
+  int64_t lines, stride;  // from line to line
+  int64_t pieces = 1, piece_stride = 0;
+};
+
 template <typename T>
 struct TileInput {
   const T *a, *b;
   int64_t a_stride;  // from row to row if the rows are apart, else from step to step
   int64_t b_step;
   int64_t depth;
-  T* b_copy;      // the panel that the tile packs b into, if it does
-  const T* soon;  // what will be packed or read next: one cache line a step is fetched into the L2 meanwhile
-  int64_t soon_step;
+  T* b_copy;  // the panel that the tile packs b into, if it does
+  Soon<T> soon;
 };
 
 // What the steps of a tile fetch into the L2, one cache line each: what is used soon, and before they end the lines of
@@ -58,18 +65,32 @@ struct Fetches {
     const T* first;
     int64_t stride;
   };
-  Lines of[lines_of_out + 2];
+  Lines of[line + lines_of_out + 2];
   int count = 0;
 
   Fetches(const TileInput<T>& in, const TileOutput<T>& to) {
-    if (in.depth < (to.adds_to_out ? steps_to_fetch_out : min_depth_to_fetch_out)) {
-      of[count++] = {in.depth, in.soon, in.soon_step};
-      return;
+    const bool fetches_out = in.depth >= (to.adds_to_out ? steps_to_fetch_out : min_depth_to_fetch_out);
+    const int64_t before = fetches_out ? in.depth - steps_to_fetch_out : in.depth;
+    const T* rest = in.soon.first;
+    int64_t stride = in.soon.stride;
+    if (in.soon.pieces == 1) {
+      of[count++] = {before, rest, stride};
+      rest += before * stride;
+    } else {
+      fetch_pieces(in.soon, before);
+      rest = in.b, stride = 0;
     }
-    const int64_t before = in.depth - steps_to_fetch_out;
-    of[count++] = {before, in.soon, in.soon_step};
+    if (!fetches_out) return;
     for (int i = 0; i < lines_of_out; ++i) of[count++] = {height, to.out + i * line, to.stride};
-    of[count++] = {steps_to_fetch_out - lines_of_out * height, in.soon + before * in.soon_step, in.soon_step};
+    of[count++] = {steps_to_fetch_out - lines_of_out * height, rest, stride};
+  }
+
+ private:
+  // As many whole pieces as there are steps for.
+  __attribute__((noinline)) void fetch_pieces(const Soon<T>& soon, int64_t steps) {
+    for (int64_t i = 0; i < soon.pieces && steps >= soon.lines; ++i, steps -= soon.lines)
+      of[count++] = {soon.lines, soon.first + i * soon.piece_stride, soon.stride};
+    of[count++] = {steps, soon.first, 0};
   }
 };
 
