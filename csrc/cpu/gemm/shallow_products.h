@@ -96,7 +96,8 @@ void multiply_shallow(const Product<T>& product, Range rows, Range columns) {
 }
 
 template <typename T, int... index>
-void multiply_shallow(const Product<T>& p, Range rows, Range columns, IndexList<index...>) {
+void multiply_shallow(const Product<T>& p, [[maybe_unused]] Range rows, [[maybe_unused]] Range columns,
+                      IndexList<index...>) {
   ((p.k == index + 1 ? multiply_shallow<T, index + 1>(p, rows, columns) : void()), ...);
 }
 

@@ -27,11 +27,12 @@ template <int piece>
 BFLOAT16_CODE inline Vec<Pair> round_neighbours(Vec<float> a, Vec<float> b) {
   __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(b.lanes, a.lanes);
   if constexpr (piece == 0) return Vec<Pair>((Vec<Pair>::Native)rounded);
+  typedef uint16_t Numbers __attribute__((vector_size(32)));
   auto widened = [](__m256i numbers) {
-    return Vec<float>((Vec<float>::Native)_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
+    return bitcast<float>(Vec<uint32_t>(__builtin_convertvector((Numbers)numbers, Vec<uint32_t>::Native)) << 16);
   };
-  return round_neighbours<0>(a - widened(_mm512_castsi512_si256(rounded)),
-                             b - widened(_mm512_extracti64x4_epi64(rounded, 1)));
+  return round_neighbours<0>(a - widened(__builtin_shufflevector(rounded, rounded, 0, 1, 2, 3)),
+                             b - widened(__builtin_shufflevector(rounded, rounded, 4, 5, 6, 7)));
 }
 
 // Lane i holds a[i] and b[i].
