@@ -14,9 +14,12 @@ namespace {
 // Tuned on a Zen 4 core (32 KiB L1, 1 MiB L2, 32 MiB L3), 64^3 to 2048^3 and the layers of MLPs, and for these on a
 // Xeon of the Emerald Rapids generation (48 KiB, 2 MiB, 300 MiB) and a Zen 5 core (48 KiB, 1 MiB, 32 MiB).
 constexpr int64_t block_depth_bytes = repeats_a ? 2048 : 4096;  // of each line: a panel of b takes 128 KiB at most
-constexpr int64_t colliding_depth = 128;                        // steps at a time that are whole pages apart
-constexpr int64_t max_steps_half_pages_apart = 256;             // of a, if it is not packed
-constexpr int64_t block_panels_bytes = 4 << 20;                 // of packed b: those of two threads stay in 32 MiB
+// Where so many rows of a that are contiguous use it, a panel may be deeper if that saves a block, and with it a pass
+// over out: 1280^3, 2500^3 and 2048 x 1100 x 2048 take 1 to 3 % less time on a Zen 5 core.
+constexpr int64_t min_rows_of_deep_blocks = 256, deep_block_bytes = block_depth_bytes / 4 * 5;
+constexpr int64_t colliding_depth = 128;             // steps at a time that are whole pages apart
+constexpr int64_t max_steps_half_pages_apart = 256;  // of a, if it is not packed
+constexpr int64_t block_panels_bytes = 4 << 20;      // of packed b: those of two threads stay in 32 MiB
 constexpr int64_t chunk_bytes = 640 << 10;  // of the panels that meet each panel of the other factor: they stay in L2
 constexpr int64_t cache_bytes = 2 << 20;    // of out: what is larger has left the L2 when it is used again
 // Products of so few steps write out along its rows if it exceeds the cache, of very few steps in any case.
@@ -63,7 +66,9 @@ template <typename T>
 int64_t count_depth_blocks(const Product<T>& p) {
   bool b_collides = !p.b.has_contiguous_lines && collides(p.b);
   bool matters = p.m <= max_direct_lines || tile_columns<T> * sizeof(T) < 64;
-  int64_t depth = b_collides && matters ? colliding_depth : block_depth_bytes / (int64_t)sizeof(T);
+  bool are_deep = p.m >= min_rows_of_deep_blocks && p.a.has_contiguous_lines;
+  int64_t bytes = are_deep ? deep_block_bytes : block_depth_bytes;
+  int64_t depth = b_collides && matters ? colliding_depth : bytes / (int64_t)sizeof(T);
   return larger(1, ceil_divide(p.k, depth));
 }
 
