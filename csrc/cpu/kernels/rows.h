@@ -33,11 +33,19 @@ struct LongRow {
   SIMD_INLINE Vec<T> sum(const Value& value) const {
     return Vec<T>(sum_row<T>(0, columns, value));
   }
+  // Of numbers; four at a time, which hides the latency.
   template <typename Value>
   SIMD_INLINE Vec<T> largest(const Value& value) const {
-    Vec<T> result(-(T)__builtin_inff());
-    each([&](auto at) { result = max(result, select(first_lanes<T>(at.count), value(at), result)); });
-    return Vec<T>(max_lanes(result));
+    constexpr int width = Vec<T>::width, count = 4;
+    Vec<T> result[count];
+    for (Vec<T>& some : result) some = Vec<T>(-(T)__builtin_inff());
+    int64_t i = 0;
+    for (; i + count * width <= columns; i += count * width)
+      for (int k = 0; k < count; ++k) result[k] = max(result[k], value(Whole<T>{i + k * width, 0}));
+    for_vectors<T>(i, columns, [&](auto at) {
+      result[0] = max(result[0], select(first_lanes<T>(at.count), value(at), result[0]));
+    });
+    return Vec<T>(max_lanes(max(max(result[0], result[1]), max(result[2], result[3]))));
   }
   SIMD_INLINE Vec<T> load(const T* per_row) const { return Vec<T>(per_row[0]); }
   SIMD_INLINE void store(T* per_row, Vec<T> v) const { per_row[0] = v[0]; }
