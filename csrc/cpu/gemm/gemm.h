@@ -201,8 +201,10 @@ struct PackedProduct {
     auto fetch = [&](const Factor<T>& factor, Range lines, int64_t part) {
       const bool are_pieces = factor.has_contiguous_lines && factor.stride != in.depth;
       const int64_t cache_lines = ceil_divide(in.depth, line),
-                    lines_of_part = are_pieces ? larger(1, (in.depth - steps_to_fetch_out) / cache_lines) : line,
-                    first = lines.begin + part * lines_of_part;
+                    lines_of_part = are_pieces ? larger(1, (in.depth - steps_to_fetch_out) / cache_lines) : line;
+      int64_t first = lines.begin + part * lines_of_part;
+      if (!factor.has_contiguous_lines && first == lines.end && begins_within_lines(factor.data, factor.stride))
+        first = lines.end - 1;
       if (first >= lines.end) return;
       const T* begin = factor.at(first, block.steps.begin);
       if (are_pieces)

@@ -17,6 +17,12 @@ bool are_whole_pages(int64_t elements) {
   return elements * (int64_t)sizeof(T) % page_bytes == 0;
 }
 
+// Whether rows may begin in the middle of cache lines: some of one then lies in a line more than it is long.
+template <typename T>
+bool begins_within_lines(const T* rows, int64_t stride) {
+  return ((uintptr_t)rows | (uintptr_t)(stride * (int64_t)sizeof(T))) % 64 != 0;
+}
+
 // One factor as lines along k: the rows of a, the columns of b.
 template <typename T>
 struct Factor {

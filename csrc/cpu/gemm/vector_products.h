@@ -126,11 +126,6 @@ void multiply_by_dots(const Product<T>& p, Range all_rows, Range all_columns, in
 }
 
 template <typename T>
-bool begins_at_cache_lines(const Factor<T>& lines) {
-  return ((uintptr_t)lines.data | (uintptr_t)(lines.stride * sizeof(T))) % 64 == 0;
-}
-
-template <typename T>
 Factor<T> copy_to_cache_lines(Factor<T> lines, int64_t count, int64_t steps) {
   constexpr int64_t line = 64 / sizeof(T);
   int64_t stride = ceil_divide(steps, line) * line;
@@ -147,7 +142,7 @@ void multiply_by_dots(Stream stream, const Product<T>& p) {
   auto grain = [&](int64_t uses) { return vector_grain / (p.k > 0 ? p.k : 1) / (uses > 2 ? uses / 2 : 1); };
   if (p.n >= p.m) {
     // Vectors that cross cache lines take two loads, and those of a are loaded again for every few columns.
-    bool may_copy = p.m >= min_lines_for_copy && !begins_at_cache_lines(p.a);
+    bool may_copy = p.m >= min_lines_for_copy && begins_within_lines(p.a.data, p.a.stride);
     return parallel_for(
         stream, p.n, grain(p.m),
         [&](int64_t begin, int64_t end) {
