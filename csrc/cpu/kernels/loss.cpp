@@ -61,17 +61,20 @@ struct Labels {
     });
   }
 
+  // Without weights of classes the rows are only counted, which waits for no addition.
   double sum_of_weights(int64_t first, int64_t last) const {
-    double total = 0;
+    if (class_weight) {
+      double total = 0;
+      for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
+      return total;
+    }
     int64_t ignored = 0, wrong = 0;
     for (int64_t row = first; row < last; ++row) {
       const bool is_ignored = labels[row] == ignore_index;
       ignored += is_ignored;
       wrong += !is_ignored & !is_valid(labels[row]);
     }
-    if (!class_weight && wrong == 0) return (double)(last - first - ignored);
-    for (int64_t row = first; row < last; ++row) total += weight_of(labels[row]);
-    return total;
+    return wrong ? __builtin_nan("") : (double)(last - first - ignored);
   }
 };
 
@@ -90,8 +93,6 @@ struct CrossEntropy : Labels<T> {
   using Labels<T>::class_weight;
   using Labels<T>::classes;
   using Labels<T>::ignore_index;
-  using Labels<T>::is_valid;
-  using Labels<T>::weight_of;
 
   // The loss of one row, or of one row per lane; grad_logits = scale * its gradient.
   template <typename Rows>
@@ -202,19 +203,23 @@ void nll_forward(Stream stream, const T* log_probs, const int64_t* labels, const
     }
     return sum;
   };
+  // The same past the caches, so many rows at a time as a buffer holds.
+  auto of_streamed_rows = [=](int64_t first, int64_t last) {
+    alignas(64) T grad[max_streamed_columns];
+    const int64_t rows_at_a_time = max_streamed_columns / classes;
+    double sum = 0;
+    for (int64_t row = first; row < last; row += rows_at_a_time) {
+      const int64_t next = row + rows_at_a_time < last ? row + rows_at_a_time : last;
+      sum += of_rows(row, next, grad);
+      stream_copy(grad, grad_log_probs, row * classes, next * classes);
+    }
+    return sum;
+  };
   const bool is_streamed = are_streamed(rows, classes, log_probs, (const T*)nullptr, grad_log_probs);
   double total = sum_chunks(stream, Chunks(rows, classes), [&](int64_t begin, int64_t end) {
     double sum = sum_leaves(begin, end, [&](int64_t first, int64_t last) {
-      if (!is_streamed) return of_rows(first, last, grad_log_probs ? grad_log_probs + first * classes : nullptr);
-      alignas(64) T grad[max_streamed_columns];
-      const int64_t rows_at_a_time = max_streamed_columns / classes;
-      double sum = 0;
-      for (int64_t row = first; row < last; row += rows_at_a_time) {
-        const int64_t next = row + rows_at_a_time < last ? row + rows_at_a_time : last;
-        sum += of_rows(row, next, grad);
-        stream_copy(grad, grad_log_probs, row * classes, next * classes);
-      }
-      return sum;
+      if (is_streamed) return of_streamed_rows(first, last);
+      return of_rows(first, last, grad_log_probs ? grad_log_probs + first * classes : nullptr);
     });
     native_finish_streams();
     return sum;
